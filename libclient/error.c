@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: LGPL-2.1+
+/* The last error of each thread, and calls of the kernel that leave one. */
+#include <errno.h>
+#include <sys/ioctl.h>
+
+#include "endpoint.h"
+
+#define TEXT_SIZE	256
+
+static __thread struct blipmq_error last_error;
+static __thread char last_text[TEXT_SIZE];
+
+const struct blipmq_error *blipmq_last_error(void)
+{
+	return &last_error;
+}
+
+const char *blipmq_strerror(void)
+{
+	return blipmq_error_text(last_error.error, last_error.reason, last_error.detail,
+				 last_text, sizeof(last_text));
+}
+
+/* Records a failure. Returns @error. */
+int blipmq__fail(int error, uint32_t reason, uint32_t detail)
+{
+	last_error.error = error;
+	last_error.reason = reason;
+	last_error.detail = detail;
+	return error;
+}
+
+/* Returns 0 or a negative errno, which it does not record. */
+int blipmq__ioctl(int fd, unsigned long request, struct blipmq_head *head)
+{
+	return ioctl(fd, request, head) < 0 ? -errno : 0;
+}
+
+/* Likewise, and records it. */
+int blipmq__call(const struct blipmq *b, unsigned long request, struct blipmq_head *head)
+{
+	int error = blipmq__ioctl(b->fd, request, head);
+
+	return error ? blipmq__fail(error, head->reason, head->detail) : 0;
+}
+
+/* Options of a later library: what this one does not know must be zero. */
+bool blipmq__tail_is_zero(const void *opts, size_t known, size_t size)
+{
+	const unsigned char *byte = opts;
+
+	for (; known < size; known++)
+		if (byte[known])
+			return false;
+	return true;
+}

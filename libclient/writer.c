@@ -1,0 +1,277 @@
+// SPDX-License-Identifier: LGPL-2.1+
+/*
+ * Publishing in place. A writer has blocks of memory in which messages lie as they
+ * will lie in the store; a flush hands all blocks over in one call. Messages go in
+ * behind one another, each wholly in one block. What the kernel did not take stays
+ * where it is, at the front; the blocks are used anew once all is published.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "endpoint.h"
+
+/* An open reservation. */
+struct reservation {
+	bool open;
+	unsigned int block;	/* that it lies in */
+	unsigned int handle;
+	unsigned int subject_len;
+	size_t length;		/* payload bytes at most */
+};
+
+/**
+ * struct blipmq_writer - staging room
+ * @b:          endpoint
+ * @room:       memory of all blocks
+ * @block_size: bytes of each
+ * @blocks:     how many there are
+ * @current:    the block that the next message goes to, if it fits
+ * @first:      the first block that has unpublished messages
+ * @messages:   messages in @size, those already published included
+ * @published:  of these, published
+ * @next:       the open reservation
+ * @size:       of each message, in units of BLIPMQ_ALIGN
+ * @block:      as PUBLISH takes them: what of each is not published
+ */
+struct blipmq_writer {
+	struct blipmq *b;
+	char *room;
+	size_t block_size;
+	unsigned int blocks;
+	unsigned int current;
+	unsigned int first;
+	unsigned int messages;
+	unsigned int published;
+	struct reservation next;
+	uint16_t size[BLIPMQ_BATCH_MAX];
+	struct blipmq_block block[];
+};
+
+/* Reads the caller's options, of whatever version, into @known. */
+static int opts_read(const struct blipmq_writer_opts *opts, struct blipmq_writer_opts *known)
+{
+	size_t size;
+
+	memset(known, 0, sizeof(*known));
+	if (opts) {
+		size = opts->sz < sizeof(*known) ? opts->sz : sizeof(*known);
+		if (size < offsetof(struct blipmq_writer_opts, block_size))
+			return blipmq__fail(-EINVAL, BLIPMQ_REASON_OPTIONS, 0);
+		memcpy(known, opts, size);
+		if (!blipmq__tail_is_zero(opts, sizeof(*known), opts->sz))
+			return blipmq__fail(-EINVAL, BLIPMQ_REASON_OPTIONS, 0);
+	}
+	if (!known->block_size)
+		known->block_size = BLIPMQ_BLOCK_DEFAULT;
+	if (!known->blocks)
+		known->blocks = BLIPMQ_BLOCKS_DEFAULT;
+	if (known->block_size % BLIPMQ_BLOCK_UNIT || known->block_size > BLIPMQ_BLOCK_MAX)
+		return blipmq__fail(-EINVAL, BLIPMQ_REASON_BLOCK_SIZE, 0);
+	if (known->blocks > BLIPMQ_BATCH_MAX)
+		return blipmq__fail(-EINVAL, BLIPMQ_REASON_BATCH, BLIPMQ_BATCH_MAX);
+	return 0;
+}
+
+static char *block_begin(const struct blipmq_writer *w, unsigned int block)
+{
+	return w->room + block * w->block_size;
+}
+
+/* Bytes of a block that hold messages, published ones too. */
+static size_t block_used(const struct blipmq_writer *w, unsigned int block)
+{
+	const struct blipmq_block *blk = &w->block[block];
+
+	return (uintptr_t)blk->data - (uintptr_t)block_begin(w, block) + blk->length;
+}
+
+/* All is published: begin anew. */
+static void writer_reset(struct blipmq_writer *w)
+{
+	unsigned int i;
+
+	for (i = 0; i <= w->current; i++) {
+		w->block[i].data = (uintptr_t)block_begin(w, i);
+		w->block[i].length = 0;
+		w->block[i].nr = 0;
+	}
+	w->current = 0;
+	w->first = 0;
+	w->messages = 0;
+	w->published = 0;
+}
+
+int blipmq_writer_open(struct blipmq *b, const struct blipmq_writer_opts *opts,
+		       struct blipmq_writer **out)
+{
+	struct blipmq_writer_opts known;
+	struct blipmq_writer *w;
+	int error;
+
+	*out = NULL;
+	error = opts_read(opts, &known);
+	if (error)
+		return error;
+	w = calloc(1, sizeof(*w) + known.blocks * sizeof(w->block[0]));
+	if (!w)
+		goto err_memory;
+	w->room = aligned_alloc(BLIPMQ_BLOCK_UNIT, (size_t)known.blocks * known.block_size);
+	if (!w->room)
+		goto err_free;
+	w->b = b;
+	w->block_size = known.block_size;
+	w->blocks = known.blocks;
+	w->current = known.blocks - 1;
+	writer_reset(w);
+	*out = w;
+	return 0;
+
+err_free:
+	free(w);
+err_memory:
+	return blipmq__fail(-ENOMEM, BLIPMQ_REASON_NONE, 0);
+}
+
+unsigned int blipmq_writer_close(struct blipmq_writer *w)
+{
+	unsigned int left;
+
+	if (!w)
+		return 0;
+	w->next.open = false;
+	blipmq_flush(w, NULL);
+	left = blipmq_staged(w);
+	free(w->room);
+	free(w);
+	return left;
+}
+
+static size_t align(size_t bytes, size_t unit)
+{
+	return (bytes + unit - 1) / unit * unit;
+}
+
+/* Bytes of a whole message: header, payload, room for the subject. */
+static size_t message_size(size_t length, size_t subject_len)
+{
+	return align(sizeof(struct blipmq_header) + align(length, BLIPMQ_TRAILER_ALIGN) +
+		     subject_len, BLIPMQ_ALIGN);
+}
+
+/* Most payload bytes of a message in an empty block. */
+static size_t payload_max(const struct blipmq_writer *w, size_t subject_len)
+{
+	return (w->block_size - sizeof(struct blipmq_header) - subject_len) /
+	       BLIPMQ_TRAILER_ALIGN * BLIPMQ_TRAILER_ALIGN;
+}
+
+int blipmq_reserve(struct blipmq_writer *w, const struct blipmq_handle *topic,
+		   size_t length, void **data)
+{
+	unsigned int block = w->current;
+
+	if (w->next.open)
+		return blipmq__fail(-EBUSY, BLIPMQ_REASON_STAGE_OPEN, 0);
+	if (length > payload_max(w, topic->subject_len))
+		return blipmq__fail(-EMSGSIZE, BLIPMQ_REASON_STAGE_SIZE,
+				    payload_max(w, topic->subject_len));
+	if (block_used(w, block) + message_size(length, topic->subject_len) > w->block_size)
+		block++;
+	if (block == w->blocks || w->messages == BLIPMQ_BATCH_MAX)
+		return blipmq__fail(-ENOBUFS, BLIPMQ_REASON_STAGE_FULL, 0);
+
+	w->next.open = true;
+	w->next.block = block;
+	w->next.handle = topic->handle;
+	w->next.subject_len = topic->subject_len;
+	w->next.length = length;
+	*data = block_begin(w, block) + block_used(w, block) + sizeof(struct blipmq_header);
+	return 0;
+}
+
+int blipmq_commit(struct blipmq_writer *w, size_t length)
+{
+	size_t size = message_size(length, w->next.subject_len);
+	struct blipmq_header *header;
+	struct blipmq_block *blk;
+
+	if (!w->next.open)
+		return blipmq__fail(-EINVAL, BLIPMQ_REASON_STAGE_NONE, 0);
+	if (length > w->next.length)
+		return blipmq__fail(-EINVAL, BLIPMQ_REASON_STAGE_GREW, w->next.length);
+	blk = &w->block[w->next.block];
+	header = (void *)(block_begin(w, w->next.block) + block_used(w, w->next.block));
+	memset(header, 0, sizeof(*header));
+	header->length = length;
+	header->topic = w->next.handle;
+	/* Nothing of an older message or of an aborted one is to leave with it. */
+	memset((char *)(header + 1) + length, 0, size - sizeof(*header) - length);
+
+	blk->length += size;
+	blk->nr++;
+	w->size[w->messages++] = size / BLIPMQ_ALIGN;
+	w->current = w->next.block;
+	w->next.open = false;
+	return 0;
+}
+
+int blipmq_abort(struct blipmq_writer *w)
+{
+	if (!w->next.open)
+		return blipmq__fail(-EINVAL, BLIPMQ_REASON_STAGE_NONE, 0);
+	w->next.open = false;
+	return 0;
+}
+
+unsigned int blipmq_staged(const struct blipmq_writer *w)
+{
+	return w->messages - w->published;
+}
+
+/* The first @n messages are gone. */
+static void writer_advance(struct blipmq_writer *w, unsigned int n)
+{
+	struct blipmq_block *blk;
+	size_t size;
+
+	if (n == blipmq_staged(w)) {
+		writer_reset(w);
+		return;
+	}
+	/* Some stay, so there is a next block if this one runs out. */
+	for (; n; n--) {
+		blk = &w->block[w->first];
+		size = w->size[w->published++] * (size_t)BLIPMQ_ALIGN;
+		blk->data += size;
+		blk->length -= size;
+		if (!--blk->nr)
+			w->first++;
+	}
+}
+
+int blipmq_flush(struct blipmq_writer *w, struct blipmq_result *results)
+{
+	unsigned int staged = blipmq_staged(w);
+	int ret;
+
+	if (w->next.open)
+		return blipmq__fail(-EBUSY, BLIPMQ_REASON_STAGE_OPEN, 0);
+	if (!staged)
+		return 0;
+	ret = blipmq__publish(w->b, BLIPMQ_PUBLISH_BLOCKS, &w->block[w->first],
+			      w->current - w->first + 1, staged, results);
+	if (ret > 0)
+		writer_advance(w, ret);
+	return ret;
+}
+
+unsigned int blipmq_discard(struct blipmq_writer *w, unsigned int n)
+{
+	w->next.open = false;
+	if (n > blipmq_staged(w))
+		n = blipmq_staged(w);
+	if (n)
+		writer_advance(w, n);
+	return n;
+}
