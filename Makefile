@@ -11,43 +11,85 @@ export O
 
 PREFIX		?= /usr/local
 KDIR		?= /lib/modules/$(shell uname -r)/build
+HOURS		?= 1
+export PREFIX
 
 ifneq ($(V),1)
 Q		:= @
 endif
 
-PROGRAMS	:= libclient tools/blipmq examples tests/selftests tests/unit tests/bench
+PARTS		:= libclient tools/blipmq examples tests/selftests tests/unit tests/bench tests/demo
 # Until each of them is there.
-PROGRAMS	:= $(patsubst %/Makefile,%,$(wildcard $(PROGRAMS:=/Makefile)))
+PARTS		:= $(patsubst %/Makefile,%,$(wildcard $(PARTS:=/Makefile)))
 
 .PHONY: all
-all: $(PROGRAMS)	## library, command line tool and the tests' programs
+all: $(PARTS)	## library, command line tool and the tests' programs
 
-.PHONY: $(PROGRAMS)
-$(PROGRAMS):
-	$(Q)$(MAKE) -C $@ O=$(O) PREFIX=$(PREFIX)
+.PHONY: $(PARTS)
+$(PARTS):
+	$(Q)$(MAKE) -C $@
 
 # All of these link with the library.
-$(filter-out libclient tests/unit,$(PROGRAMS)): $(filter libclient,$(PROGRAMS))
+$(filter-out libclient tests/unit,$(PARTS)): $(filter libclient,$(PARTS))
 
 # The sources are built through links below $(O): kernels before 6.13 write their
 # objects beside the sources, whatever they are told.
 MODULE		:= $(O)/module
 
-.PHONY: module module_install
-module:	## blipmq.ko for the running kernel, or that of KDIR=DIR
+.PHONY: module
+module:	## blipmq.ko for the running kernel, or for that of KDIR=DIR
 	$(Q)mkdir -p $(MODULE)
 	$(Q)find $(MODULE) -type l -delete
 	$(Q)cp -as $(CURDIR)/Kbuild $(CURDIR)/kmod $(CURDIR)/uapi $(MODULE)
 	$(Q)$(MAKE) -C $(KDIR) M=$(MODULE) modules
 
-module_install: module	## install it below DESTDIR, run depmod
+.PHONY: demo
+demo:	## see it: one program sends a text to eight others, through a guest's kernel
+	$(Q)tests/demo/run
+
+.PHONY: check
+check:	## test everything; STAGES="unit 6.1" for some of it
+	$(Q)tests/check/run $(STAGES)
+
+.PHONY: soak
+soak:	## the selftests, HOURS=1 for each timed case, on STAGES="6.12 debug"
+	$(Q)SOAK=$(HOURS) tests/check/run $(or $(STAGES),6.12 debug)
+
+.PHONY: lint
+lint:	## look for mistakes without running anything
+	$(Q)tests/lint/run $(CHECKS)
+
+.PHONY: bench-quick
+bench-quick: tests/bench	## BlipMQ beside a shared-memory ring and sockets, 3 minutes
+	$(Q)tests/bench/quick
+
+.PHONY: vm
+vm: libclient tools/blipmq	## a shell in a guest, with the module and the tool
+	$(Q)tests/vm/run
+
+COMPLETIONS	= $(DESTDIR)$(PREFIX)/share/bash-completion/completions
+
+.PHONY: install
+install: libclient tools/blipmq	## library, headers, tool, completion; PREFIX, DESTDIR
+	$(Q)$(MAKE) -C libclient install
+	$(Q)install -D -m 755 $(O)/bin/blipmq $(DESTDIR)$(PREFIX)/bin/blipmq
+	$(Q)install -D -m 644 tools/blipmq/completion.bash $(COMPLETIONS)/blipmq
+
+.PHONY: uninstall
+uninstall:	## remove what install put there
+	$(Q)$(MAKE) -C libclient uninstall
+	$(Q)rm -f $(DESTDIR)$(PREFIX)/bin/blipmq $(COMPLETIONS)/blipmq
+
+.PHONY: module_install
+module_install: module	## the module, below DESTDIR/lib/modules
 	$(Q)$(MAKE) -C $(KDIR) M=$(MODULE) INSTALL_MOD_PATH=$(DESTDIR) modules_install
 
 .PHONY: clean
-clean:	## remove everything that was built
-	$(Q)rm -rf $(O)
+clean:	## remove what was built
+	$(Q)cd $(O) 2>/dev/null && rm -rf bench bin check ci demo examples kmod lib libclient \
+		lint module selftests tools unit || true
 
 .PHONY: help
 help:	## this list
-	$(Q)sed -nE 's/^([a-z_-]+):[^#]*## (.*)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|'
+	$(Q)awk -F ':[^#]*## ' '/^[a-z_-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' \
+		$(firstword $(MAKEFILE_LIST))
