@@ -1,0 +1,240 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Who makes way for a publisher that needs memory. Over its share it gets only its own oldest
+ * messages that nobody claimed; below it those of others too; what is claimed, and what is in
+ * a block ring, stays whatever happens.
+ */
+#include "memory.h"
+
+#define SHARE_PAGES	(STORE_PAGES / 2)
+
+FIXTURE(evict)
+{
+	struct host_pages host;
+	struct holder h[4];
+	int mine;		/* publishers: root's, */
+	int other;		/* and of a stranger */
+};
+
+FIXTURE_SETUP(evict)
+{
+	const struct param params[] = {
+		OPEN_TO_ALL, PATIENT, SMALL_BUDGET, { "share", "50" }, { }
+	};
+	int i;
+
+	ASSERT_EQ(0, fresh_bus(params));
+	host_pages_save(&self->host);
+	self->mine = bus_open(O_RDWR);
+	self->other = open_as(GOOD_UID);
+	for (i = 0; i < 4; i++)
+		self->h[i].c.fd = -1;
+}
+
+FIXTURE_TEARDOWN(evict)
+{
+	int i;
+
+	host_pages_restore(&self->host);
+	for (i = 0; i < 4; i++)
+		if (self->h[i].c.fd >= 0)
+			consumer_close(&self->h[i].c);
+	close(self->mine);
+	close(self->other);
+	expect_bus_empty(_metadata);
+}
+
+static __u64 evicted(struct holder *h)
+{
+	return consumer_drops(&h->c)[BLIPMQ_DROP_EVICTED];
+}
+
+/* Nothing else was lost, and what is there can be taken. */
+static void expect_evicted(struct __test_metadata *_metadata, struct holder *h, __u64 lost,
+			   __u64 left)
+{
+	struct blipmq_stats stats;
+
+	ASSERT_EQ(0, sub_stats(h->c.fd, h->id, &stats));
+	EXPECT_EQ(lost, stats.drops[BLIPMQ_DROP_EVICTED]);
+	EXPECT_EQ(lost, sum_drops(stats.drops));
+	EXPECT_EQ(lost, evicted(h));
+	EXPECT_EQ(left, stats.queued);
+	EXPECT_EQ(left, consumer_drain(&h->c));
+	ASSERT_EQ(0, sub_stats(h->c.fd, h->id, &stats));
+	EXPECT_EQ(stats.delivered, left + sum_drops(stats.drops));
+}
+
+/* ---- Over the share ---- */
+
+static void own_goes(struct __test_metadata *_metadata, FIXTURE_DATA(evict) *self,
+		     enum blipmq_policy policy)
+{
+	ASSERT_EQ(0, holder_open_as(&self->h[0], 0, 0, policy));
+	ASSERT_EQ(0, holder_open_as(&self->h[1], 0, 1, policy));
+	EXPECT_EQ(1, publish_large(self->mine, "hold.0"));
+	EXPECT_EQ(1, publish_large(self->mine, "hold.1"));
+	EXPECT_LE(1, bus_event(BLIPMQ_EVENT_EVICTING));
+	expect_evicted(_metadata, &self->h[0], 1, 0);
+	expect_evicted(_metadata, &self->h[1], 0, 1);
+}
+
+TEST_F(evict, own_of_drop_oldest)
+{
+	own_goes(_metadata, self, BLIPMQ_POLICY_DROP_OLDEST);
+}
+
+TEST_F(evict, own_of_drop_newest)
+{
+	own_goes(_metadata, self, BLIPMQ_POLICY_DROP_NEWEST);
+}
+
+TEST_F(evict, nothing_of_block)
+{
+	ASSERT_EQ(0, holder_open_as(&self->h[0], 0, 0, BLIPMQ_POLICY_BLOCK));
+	EXPECT_EQ(1, publish_large(self->mine, "hold.0"));
+	EXPECT_REFUSED(self->mine, -ENOBUFS, BLIPMQ_REASON_SHARE, SHARE_PAGES);
+	expect_evicted(_metadata, &self->h[0], 0, 1);
+	EXPECT_EQ(0, bus_event(BLIPMQ_EVENT_EVICTING));
+}
+
+TEST_F(evict, nothing_claimed)
+{
+	ASSERT_EQ(0, holder_open(&self->h[0], 0, 0));
+	EXPECT_EQ(1, hold_large(&self->h[0], self->mine));
+	EXPECT_REFUSED(self->mine, -ENOBUFS, BLIPMQ_REASON_SHARE, SHARE_PAGES);
+	EXPECT_EQ(0, evicted(&self->h[0]));
+	consumer_release(&self->h[0].c, self->h[0].index + 1);
+	EXPECT_EQ(0, publish_large(self->mine, "nobody"));
+}
+
+TEST_F(evict, nothing_of_others)
+{
+	ASSERT_EQ(0, holder_open(&self->h[0], 0, 0));
+	ASSERT_EQ(0, holder_open(&self->h[1], 0, 1));
+	EXPECT_EQ(1, publish_large(self->other, "hold.0"));
+	EXPECT_EQ(1, publish_large(self->mine, "hold.1"));
+	/* Both are over now: each gets its own. */
+	EXPECT_EQ(0, publish_large(self->mine, "nobody"));
+	EXPECT_EQ(0, evicted(&self->h[0]));
+	EXPECT_EQ(1, evicted(&self->h[1]));
+	EXPECT_EQ(0, publish_large(self->other, "nobody"));
+	expect_evicted(_metadata, &self->h[0], 1, 0);
+	expect_evicted(_metadata, &self->h[1], 1, 0);
+}
+
+/* Idle pages of others, which its share does not give it, do not keep its own from going. */
+TEST_F(evict, own_beside_idle_of_others)
+{
+	ASSERT_EQ(0, holder_open(&self->h[0], 0, 0));
+	EXPECT_EQ(0, publish_large(self->other, "nobody"));
+	EXPECT_EQ(1, publish_large(self->mine, "hold.0"));
+	EXPECT_EQ(0, publish_large(self->mine, "nobody"));
+	expect_evicted(_metadata, &self->h[0], 1, 0);
+}
+
+/*
+ * One ring, with a message of another account before one's own: only heads go, so it yields
+ * nothing until its reader took that one.
+ */
+#define MIDDLE		(64u << 10)
+#define MIDDLE_PAGES	(MIDDLE / 4096 + 1)
+
+TEST(foreign_head)
+{
+	const struct param params[] = { OPEN_TO_ALL, SMALL_BUDGET, { "share", "5" }, { } };
+	static char middle[MIDDLE];
+	struct blipmq_desc d;
+	struct blipmq_stats stats;
+	int mine, other, id;
+	struct consumer c;
+	__u64 index;
+
+	ASSERT_EQ(0, fresh_bus(params));
+	mine = bus_open(O_RDWR);
+	other = open_as(GOOD_UID);
+	ASSERT_EQ(0, consumer_open(&c, 16, 0, BLIPMQ_POLICY_DROP_OLDEST));
+	id = subscribe(c.fd, "mixed", 0);
+	ASSERT_LT(0, id);
+
+	/* A share is 51 pages at first: three of these messages. */
+	EXPECT_EQ(1, publish(other, "mixed", middle, MIDDLE));
+	EXPECT_EQ(1, publish(mine, "mixed", middle, MIDDLE));
+	EXPECT_EQ(1, publish(mine, "mixed", middle, MIDDLE));
+	EXPECT_EQ(-ENOBUFS, publish(mine, "mixed", middle, MIDDLE));
+	ASSERT_EQ(0, sub_stats(c.fd, id, &stats));
+	EXPECT_EQ(3, stats.queued);
+	EXPECT_EQ(0, sum_drops(stats.drops));
+
+	ASSERT_EQ(1, consumer_claim(&c, &d, 1, &index));
+	EXPECT_EQ(1, consumer_header(&c, &d)->seq);
+	EXPECT_EQ(GOOD_UID, consumer_header(&c, &d)->uid);
+	consumer_release(&c, index + 1);
+	EXPECT_EQ(1, publish(mine, "mixed", middle, MIDDLE));
+	ASSERT_EQ(0, sub_stats(c.fd, id, &stats));
+	EXPECT_LE(1, stats.drops[BLIPMQ_DROP_EVICTED]);
+	EXPECT_EQ(4, stats.delivered);
+	EXPECT_EQ(stats.delivered, 1 + sum_drops(stats.drops) + stats.queued);
+	/* The newest is there, and the reader is told of the loss. */
+	while (consumer_claim(&c, &d, 1, &index))
+		consumer_release(&c, index + 1);
+	EXPECT_EQ(4, consumer_header(&c, &d)->seq);
+	EXPECT_TRUE(d.length & BLIPMQ_DESC_GAP);
+
+	consumer_close(&c);
+	close(mine);
+	close(other);
+	expect_bus_empty(_metadata);
+}
+
+/* ---- Below the share: when the host has no more ---- */
+
+/* Two messages of two users take what the host allows; a third is below its share. */
+static void fill_host(struct __test_metadata *_metadata, FIXTURE_DATA(evict) *self,
+		      enum blipmq_policy policy)
+{
+	ASSERT_EQ(0, holder_open_as(&self->h[0], 0, 0, policy));
+	ASSERT_EQ(0, holder_open_as(&self->h[1], 0, 1, policy));
+	host_pages_set(2 * LARGE_PAGES + LARGE_PAGES / 2);
+	host_settle();
+	EXPECT_EQ(1, publish_large(self->mine, "hold.0"));
+	EXPECT_EQ(1, publish_large(self->other, "hold.1"));
+}
+
+TEST_F(evict, others_below_the_share)
+{
+	int third = open_as(THIRD_UID);
+
+	fill_host(_metadata, self, BLIPMQ_POLICY_DROP_OLDEST);
+	EXPECT_EQ(0, publish_large(third, "nobody"));
+	EXPECT_LE(1, evicted(&self->h[0]) + evicted(&self->h[1]));
+	EXPECT_LE(1, bus_event(BLIPMQ_EVENT_EVICTING));
+	close(third);
+}
+
+TEST_F(evict, no_block_below_the_share)
+{
+	int third = open_as(THIRD_UID);
+
+	fill_host(_metadata, self, BLIPMQ_POLICY_BLOCK);
+	EXPECT_REFUSED(third, -ENOBUFS, BLIPMQ_REASON_HOST, 2 * LARGE_PAGES + LARGE_PAGES / 2);
+	expect_evicted(_metadata, &self->h[0], 0, 1);
+	expect_evicted(_metadata, &self->h[1], 0, 1);
+	close(third);
+}
+
+TEST_F(evict, no_claimed_below_the_share)
+{
+	int third = open_as(THIRD_UID);
+	int i;
+
+	fill_host(_metadata, self, BLIPMQ_POLICY_DROP_OLDEST);
+	for (i = 0; i < 2; i++)
+		EXPECT_EQ(1, consumer_claim(&self->h[i].c, &self->h[i].desc, 1,
+					    &self->h[i].index));
+	EXPECT_REFUSED(third, -ENOBUFS, BLIPMQ_REASON_HOST, 2 * LARGE_PAGES + LARGE_PAGES / 2);
+	EXPECT_EQ(0, evicted(&self->h[0]) + evicted(&self->h[1]));
+	close(third);
+}
+
+TEST_HARNESS_MAIN
