@@ -1,0 +1,186 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * A bus: topics, patterns, memory and rights in one network namespace.
+ *
+ * Ownership. A network namespace has one struct bmq_net; it and every open
+ * file hold a reference on it. It owns its buses. An endpoint holds a reference on
+ * its bus. When the namespace goes, its files hang up and the buses leave the
+ * net; each is freed with its last endpoint. No object pins the namespace itself.
+ *
+ * Locks, in this order; what is not named is a leaf:
+ *
+ *   bmq_endpoint.read_lock	a reader of a ring, over its copy to user memory
+ *   bmq_endpoint.lock	what one endpoint has: ring, subscriptions, handles
+ *   bmq_bus.match_lock	topics, patterns, and who hears what
+ *   bmq_bus.evict_lock	one eviction at a time
+ *   bmq_store.index_lock	page indexes
+ *   bmq_store.map_sem	which page is where, against faults
+ *   bmq_topic.lock		order of a topic's messages (spinlock from here on)
+ *   bmq_bus.block_lock	one fan-out into block rings at a time
+ *   bmq_ring.lock		one ring at a time
+ *   bmq_purse.lock		accounts and idle runs
+ *   bmq_host.lock		accounts of the host
+ *
+ * The mmap lock of a process is taken before map_sem (faults); so none of ours but
+ * the endpoint's mutexes is ever held over a copy from or to user memory.
+ */
+#ifndef _BLIPMQ_BUS_H
+#define _BLIPMQ_BUS_H
+
+#include <linux/fs.h>
+#include <linux/kref.h>
+#include <linux/mutex.h>
+#include <linux/rbtree.h>
+#include <linux/rhashtable.h>
+#include <linux/spinlock.h>
+#include <linux/wait.h>
+#include <linux/workqueue.h>
+#include <linux/xarray.h>
+
+#include <uapi/linux/blipmq.h>
+
+#include "match.h"
+#include "store.h"
+
+struct net;
+
+/**
+ * struct bmq_limits - what a bus allows; module parameters when it is made
+ */
+struct bmq_limits {
+	unsigned long budget;		/* bytes of message pages */
+	unsigned int max_message;	/* bytes of payload */
+	unsigned int share;		/* percent, see bmq_purse.share */
+	unsigned int block_budget;	/* ms of stall in a minute, for each user */
+	unsigned int topics;
+	unsigned int user_topics;
+	unsigned int endpoints;
+	unsigned int user_endpoints;
+	unsigned int subscriptions;	/* of an endpoint */
+	unsigned int patterns;		/* with wildcards */
+	unsigned int user_patterns;
+	unsigned int kept;		/* of an endpoint */
+	unsigned int fanout;		/* subscriptions on a topic */
+	unsigned int fanout_user;	/* of these, of one user */
+	unsigned int fanout_ring;	/* of these, of one ring */
+};
+
+/**
+ * struct bmq_net - what BlipMQ has in a network namespace
+ * @ref:     the namespace and every open file
+ * @user_ns: owner of the namespace
+ * @root:    its root
+ * @initial: it is the first namespace
+ * @lock:    guards @bus and @dead
+ * @bus:     "default", or NULL until somebody needs it
+ * @dead:    the namespace is gone
+ */
+struct bmq_net {
+	struct kref ref;
+	struct user_namespace *user_ns;
+	kuid_t root;
+	bool initial;
+	struct mutex lock;
+	struct bmq_bus *bus;
+	bool dead;
+};
+
+/**
+ * struct bmq_bus - see above
+ * @ref:       the net while it lives, and every endpoint
+ * @name:      fixed
+ * @owner, @group, @mode: who may do what; fixed
+ * @user_ns:   in which ids are told; fixed
+ * @pid_ns:    in which pids are told; fixed
+ * @limits:    fixed
+ * @inode:     its address space is that of all mappings
+ * @dead:      the namespace is gone
+ * @store:     messages
+ * @match_lock: guards what follows, up to @evict_lock
+ * @topics:    by subject; looked up under RCU
+ * @topics_by_id: for walks
+ * @idle_topics: those that nothing holds, by user and last use
+ * @nr_topics, @last_topic: how many, last id
+ * @patterns:  by pattern
+ * @trie:      those with wildcards
+ * @nr_patterns: of these
+ * @nr_subs:   subscriptions
+ * @wild_subs: of these, to wildcard patterns
+ * @exact_subs: most subscriptions that one exact pattern ever had
+ * @last_sub:  last id
+ * @evict_lock: one eviction at a time; guards @evict_cursor
+ * @block_lock: see above; guards @block_stamp
+ * @endpoints: by id
+ * @last_endpoint: last id
+ * @nr_endpoints: how many
+ * @room:      publishers that got -EAGAIN and poll
+ * @room_work: wakes them every 10 ms: a kick is a courtesy
+ * @room_waiters: how many
+ * @idle_work: gives back what is idle
+ * @past:      totals of rings that are gone, guarded by @past_lock
+ * @events:    by enum blipmq_event
+ * @published, @bytes, @lonely: of endpoints that are gone, likewise
+ */
+struct bmq_bus {
+	struct kref ref;
+	char name[BLIPMQ_NAME_MAX];
+	kuid_t owner;
+	kgid_t group;
+	umode_t mode;
+	struct user_namespace *user_ns;
+	struct pid_namespace *pid_ns;
+	struct bmq_limits limits;
+	struct inode *inode;
+	bool dead;
+	struct bmq_store store;
+
+	struct mutex match_lock;
+	struct rhashtable topics;
+	struct xarray topics_by_id;
+	struct rb_root idle_topics;
+	unsigned int nr_topics;
+	u64 last_topic;
+	struct rhashtable patterns;
+	struct bmq_trie trie;
+	unsigned int nr_patterns;
+	unsigned int nr_subs;
+	unsigned int wild_subs;
+	unsigned int exact_subs;
+	u64 last_sub;
+
+	struct mutex evict_lock;
+	unsigned long evict_cursor;
+	spinlock_t block_lock;
+	u64 block_stamp;
+
+	struct xarray endpoints;
+	atomic64_t last_endpoint;
+	atomic_t nr_endpoints;
+
+	wait_queue_head_t room;
+	struct delayed_work room_work;
+	atomic_t room_waiters;
+	struct delayed_work idle_work;
+
+	spinlock_t past_lock;
+	struct blipmq_stats past;
+	atomic64_t events[BLIPMQ_NR_EVENTS];
+};
+
+extern struct workqueue_struct *bmq_wq;
+
+int bmq_bus_module_init(void);
+void bmq_bus_module_exit(void);
+
+struct bmq_net *bmq_net_current(void);
+void bmq_net_put(struct bmq_net *bn);
+
+struct bmq_bus *bmq_bus_get(struct bmq_net *bn, const char *name);
+void bmq_bus_put(struct bmq_bus *bus);
+u32 bmq_bus_rights(const struct bmq_bus *bus, const struct cred *cred);
+void bmq_idle_work(struct work_struct *work);
+void bmq_bus_arm_idle(struct bmq_bus *bus);
+void bmq_bus_event(struct bmq_bus *bus, enum blipmq_event event);
+unsigned int bmq_bus_max_message(const struct bmq_bus *bus);
+
+#endif /* _BLIPMQ_BUS_H */

@@ -1,0 +1,296 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Fan-out: a chunk of messages that lie in runs becomes descriptors in rings.
+ *
+ * Under the topic's lock nothing can fail any more but room in a block ring, which
+ * is asked for first. The messages get number and time; then ring by ring the
+ * descriptors are written. The references that rings may take were added to the
+ * runs before the first descriptor is visible; what is not used is put back. After
+ * the locks, one full barrier, and the readers are woken.
+ */
+#include <linux/ktime.h>
+#include <linux/rcupdate.h>
+
+#include "publish.h"
+
+static struct bmq_subs *subs_of(const struct bmq_topic *topic, u32 i)
+{
+	return rcu_dereference(topic->patterns[i]->subs);
+}
+
+static struct bmq_sub *sub_at(struct bmq_subs *subs, u32 i)
+{
+	return smp_load_acquire(&subs->sub[i]);	/* pairs with subs_add() */
+}
+
+/* Entries of the arrays of subscriptions: how many rings may take a message. */
+static unsigned int count_subs(const struct bmq_topic *topic, bool *block)
+{
+	unsigned int nr = 0;
+	u32 i;
+
+	*block = false;
+	for (i = 0; i < topic->nr_patterns; i++) {
+		struct bmq_subs *subs = subs_of(topic, i);
+
+		nr += subs ? subs->nr : 0;
+		*block |= READ_ONCE(topic->patterns[i]->nr_block);
+	}
+	return nr;
+}
+
+/* The policy in force: a user whose block rings stalled too long has none. */
+static u32 policy_now(const struct bmq_endpoint *ep, u64 now)
+{
+	if (ep->ring->policy == BLIPMQ_POLICY_BLOCK && bmq_room_spent(ep, now))
+		return BLIPMQ_POLICY_DROP_OLDEST;
+	return ep->ring->policy;
+}
+
+/* ---- Phase 1: room in the block rings ---- */
+
+/* How many of @nr messages can this ring take, for all its subscriptions so far? */
+static unsigned int ring_ask(struct bmq_ring *ring, const struct bmq_sub *sub,
+			     const struct bmq_chunk *chunk, unsigned int nr,
+			     u64 stamp)
+{
+	spin_lock(&ring->lock);
+	if (ring->broken || ring->closed || sub->gone)
+		goto out;
+	if (ring->stamp != stamp) {
+		ring->stamp = stamp;
+		ring->multiple = 0;
+	}
+	/* More subscriptions than slots: it never fits, and is lost there. */
+	if (ring->multiple == ring->entries)
+		goto out;
+	ring->multiple++;
+	nr = bmq_ring_capacity(ring, chunk, nr, ring->multiple);
+	if (ring->broken)
+		nr = chunk->nr;
+out:
+	spin_unlock(&ring->lock);
+	return nr;
+}
+
+/*
+ * All or nothing for a message: the prefix of the chunk that every block ring can
+ * take. The bus's block lock keeps other fan-outs off these rings until it is
+ * written, so room can only grow.
+ */
+static unsigned int ask_room(struct bmq_batch *batch, u64 now)
+{
+	struct bmq_topic *topic = batch->topic;
+	struct bmq_chunk *chunk = &batch->chunk;
+	u64 stamp = ++topic->bus->block_stamp;
+	unsigned int nr = chunk->nr;
+	u32 i, j;
+
+	lockdep_assert_held(&topic->bus->block_lock);
+	for (i = 0; i < topic->nr_patterns; i++) {
+		struct bmq_subs *subs = subs_of(topic, i);
+
+		for (j = 0; subs && j < subs->nr; j++) {
+			struct bmq_sub *sub = sub_at(subs, j);
+
+			if (!sub || policy_now(sub->ep, now) != BLIPMQ_POLICY_BLOCK ||
+			    bmq_topic_mutes(topic, sub->id))
+				continue;
+			nr = min(nr, ring_ask(sub->ep->ring, sub, chunk, nr, stamp));
+			if (nr)
+				continue;
+			if (kref_get_unless_zero(&sub->ep->ref))
+				batch->full = sub->ep;
+			return 0;
+		}
+	}
+	return nr;
+}
+
+/* ---- Phase 2: numbers and descriptors ---- */
+
+static void stamp_headers(struct bmq_topic *topic, struct bmq_chunk *chunk, u64 now)
+{
+	unsigned int i;
+
+	for (i = 0; i < chunk->nr; i++) {
+		const struct bmq_msg *msg = &chunk->msgs[i];
+		struct blipmq_header *header;
+
+		header = bmq_run_at(msg->run, (unsigned long)msg->offset * BLIPMQ_ALIGN);
+		header->seq = topic->seq + 1 + i;
+		header->time = now;
+		header->topic = topic->id;
+	}
+}
+
+/* For each run of the chunk: @nr references for the rings. */
+static void raise_runs(struct bmq_chunk *chunk, unsigned int nr)
+{
+	unsigned int i;
+
+	for (i = 0; i < chunk->nr; i++) {
+		if (!i || chunk->msgs[i].run != chunk->msgs[i - 1].run)
+			bmq_run_get(chunk->msgs[i].run, nr);
+	}
+}
+
+static void lower_runs(struct bmq_store *store, struct bmq_chunk *chunk,
+		       unsigned int nr)
+{
+	unsigned int i;
+
+	for (i = 0; i < chunk->nr; i++) {
+		if (!i || chunk->msgs[i].run != chunk->msgs[i - 1].run)
+			bmq_run_put(store, chunk->msgs[i].run, nr - chunk->used[i]);
+	}
+}
+
+/* Write to one ring; note its reader for the wake, once a chunk. */
+static void sub_deliver(struct bmq_batch *batch, struct bmq_sub *sub, u64 now)
+{
+	struct bmq_topic *topic = batch->topic;
+	struct bmq_chunk *chunk = &batch->chunk;
+	struct bmq_ring *ring = sub->ep->ring;
+	u32 policy = policy_now(sub->ep, now);
+	bool was_broken, wake;
+	unsigned int nr;
+
+	spin_lock(&ring->lock);
+	was_broken = ring->broken;
+	nr = bmq_ring_deliver(ring, sub, chunk, policy);
+	wake = (nr || ring->broken != was_broken) &&
+	       (ring->woken_topic != topic->id || ring->woken_seq != batch->seq);
+	if (wake) {
+		ring->woken_topic = topic->id;
+		ring->woken_seq = batch->seq;
+	}
+	spin_unlock(&ring->lock);
+	batch->delivered += nr;
+	if (wake)
+		batch->wake[batch->nr_wake++] = sub->ep;
+}
+
+static void sub_mute(struct bmq_batch *batch, struct bmq_sub *sub)
+{
+	struct bmq_ring *ring = sub->ep->ring;
+
+	spin_lock(&ring->lock);
+	if (!sub->gone && !ring->closed && !ring->broken) {
+		bmq_ring_address(ring, sub, batch->chunk.nr);
+		bmq_ring_lose(ring, sub, BLIPMQ_DROP_FANOUT, batch->chunk.nr);
+	}
+	spin_unlock(&ring->lock);
+}
+
+static void deliver_all(struct bmq_batch *batch, u64 now)
+{
+	struct bmq_topic *topic = batch->topic;
+	u32 i, j;
+
+	for (i = 0; i < topic->nr_patterns; i++) {
+		struct bmq_subs *subs = subs_of(topic, i);
+
+		for (j = 0; subs && j < subs->nr; j++) {
+			struct bmq_sub *sub = sub_at(subs, j);
+
+			if (!sub)
+				continue;
+			if (batch->nr_wake == BMQ_FANOUT_BIRTH ||
+			    bmq_topic_mutes(topic, sub->id))
+				sub_mute(batch, sub);
+			else
+				sub_deliver(batch, sub, now);
+		}
+	}
+}
+
+static int fanout_locked(struct bmq_batch *batch, unsigned int first)
+{
+	struct bmq_topic *topic = batch->topic;
+	struct bmq_chunk *chunk = &batch->chunk;
+	struct bmq_bus *bus = topic->bus;
+	u64 now = ktime_get_ns();
+	unsigned int subs;
+	bool block;
+
+	lockdep_assert_held(&topic->lock);
+	if (topic->dead)
+		return -ESTALE;
+	subs = count_subs(topic, &block);
+	chunk->msgs = batch->msg + first;
+	chunk->nr = clamp(BMQ_FANOUT_STEPS / max(subs, 1u), 1u, batch->nr - first);
+	memset(chunk->used, 0, sizeof(chunk->used));
+	memset(chunk->taken, 0, sizeof(chunk->taken));
+
+	if (block) {
+		spin_lock(&bus->block_lock);
+		chunk->nr = ask_room(batch, now);
+		if (!chunk->nr)
+			goto out;
+	}
+	batch->seq = topic->seq + 1;
+	if (subs) {
+		stamp_headers(topic, chunk, now);
+		raise_runs(chunk, subs);
+		deliver_all(batch, now);
+		lower_runs(&bus->store, chunk, subs);
+	}
+	topic->seq += chunk->nr;
+	WRITE_ONCE(topic->used_at, now);
+out:
+	if (block)
+		spin_unlock(&bus->block_lock);
+	return chunk->nr;
+}
+
+/* ---- Wake ---- */
+
+/* Woken by the low-water mark; by the first message if a sleeper times others. */
+static void ep_wake(struct bmq_endpoint *ep)
+{
+	struct bmq_ring *ring = ep->ring;
+	u32 mark = READ_ONCE(ring->control->need_wakeup);
+
+	if (READ_ONCE(ring->broken)) {
+		wake_up_poll(&ep->wq, EPOLLERR);
+		bmq_room_kick(ep);
+		return;
+	}
+	if (mark && atomic_read(&ep->eager))
+		mark = 1;
+	if (!mark || bmq_ring_waiting(ring) < mark || !waitqueue_active(&ep->wq))
+		return;
+	atomic64_inc(&ep->wakeups);
+	wake_up_interruptible_poll(&ep->wq, EPOLLIN | EPOLLRDNORM);
+}
+
+/**
+ * bmq_fanout() - publish laid-out messages of one topic
+ * @batch: the messages, @batch->nr of them; its publisher holds references on runs
+ *         and topic
+ * @first: of them to begin with
+ *
+ * Takes as many as one hold of the topic's lock allows; @batch->chunk and
+ * @batch->seq tell what became of them.
+ *
+ * Return: messages published; 0: a block ring has no room, @batch->full is whose;
+ * -ESTALE: the topic is gone, look it up again.
+ */
+int bmq_fanout(struct bmq_batch *batch, unsigned int first)
+{
+	unsigned int i;
+	int nr;
+
+	batch->nr_wake = 0;
+	rcu_read_lock();
+	spin_lock(&batch->topic->lock);
+	nr = fanout_locked(batch, first);
+	spin_unlock(&batch->topic->lock);
+	if (batch->nr_wake)
+		smp_mb();	/* G, matches H; and waitqueue_active() */
+	for (i = 0; i < batch->nr_wake; i++)
+		ep_wake(batch->wake[i]);
+	rcu_read_unlock();
+	return nr;
+}

@@ -1,0 +1,405 @@
+// SPDX-License-Identifier: GPL-2.0
+/* Patterns and their subscriptions: joining and leaving topics. See topic.h. */
+#include <linux/sched/signal.h>
+#include <linux/slab.h>
+
+#include "endpoint.h"
+#include "topic.h"
+
+#define JOIN_CHUNK	256	/* topics looked at before the lock is dropped */
+#define SUBS_FIRST	4	/* subscriptions of a pattern to begin with */
+
+/* ---- The array of subscriptions ---- */
+
+static struct bmq_subs *subs_of(const struct bmq_pattern *pattern,
+				   struct bmq_bus *bus)
+{
+	return rcu_dereference_protected(pattern->subs,
+					 lockdep_is_held(&bus->match_lock));
+}
+
+/* A free entry: one where a subscription left, or one in a larger array. */
+static int subs_room(struct bmq_pattern *pattern, struct bmq_bus *bus, u32 *at)
+{
+	struct bmq_subs *subs, *old = subs_of(pattern, bus);
+	u32 nr = old ? old->nr : 0;
+
+	for (*at = 0; *at < nr; (*at)++) {
+		if (!old->sub[*at])
+			return 0;
+	}
+	subs = kzalloc(struct_size(subs, sub, nr ? 2 * nr : SUBS_FIRST),
+		       GFP_KERNEL_ACCOUNT);
+	if (!subs)
+		return -ENOMEM;
+	subs->nr = nr ? 2 * nr : SUBS_FIRST;
+	if (old)
+		memcpy(subs->sub, old->sub, nr * sizeof(*old->sub));
+	rcu_assign_pointer(pattern->subs, subs);
+	if (old)
+		kfree_rcu(old, rcu);
+	return 0;
+}
+
+/* From here on fan-outs find the subscription. */
+static int subs_add(struct bmq_pattern *pattern, struct bmq_sub *sub)
+{
+	struct bmq_endpoint *ep = sub->ep;
+	struct bmq_bus *bus = ep->bus;
+	u32 at, mine = 0, users = 0, i;
+	struct bmq_subs *subs;
+
+	if (subs_room(pattern, bus, &at))
+		return -ENOMEM;
+	subs = subs_of(pattern, bus);
+	if (ep->ring->policy == BLIPMQ_POLICY_BLOCK)
+		WRITE_ONCE(pattern->nr_block, pattern->nr_block + 1);
+	smp_store_release(&subs->sub[at], sub);	/* pairs with sub_at() in fanout.c */
+	pattern->nr_subs++;
+	bus->nr_subs++;
+	ep->nr_subs++;
+	if (pattern->wild) {
+		bus->wild_subs++;
+		ep->user->wild_subs++;
+		ep->wild_subs++;
+		return 0;
+	}
+	for (i = 0; i < subs->nr; i++) {
+		mine += subs->sub[i] && subs->sub[i]->ep == ep;
+		users += subs->sub[i] && subs->sub[i]->ep->user == ep->user;
+	}
+	bus->exact_subs = max(bus->exact_subs, pattern->nr_subs);
+	ep->user->exact_subs = max(ep->user->exact_subs, users);
+	ep->exact_subs = max(ep->exact_subs, mine);
+	return 0;
+}
+
+static void subs_del(struct bmq_pattern *pattern, struct bmq_sub *sub)
+{
+	struct bmq_endpoint *ep = sub->ep;
+	struct bmq_subs *subs = subs_of(pattern, ep->bus);
+	u32 i;
+
+	for (i = 0; i < subs->nr; i++) {
+		if (subs->sub[i] == sub)
+			WRITE_ONCE(subs->sub[i], NULL);
+	}
+	if (ep->ring->policy == BLIPMQ_POLICY_BLOCK)
+		WRITE_ONCE(pattern->nr_block, pattern->nr_block - 1);
+	pattern->nr_subs--;
+	ep->bus->nr_subs--;
+	ep->nr_subs--;
+	if (pattern->wild) {
+		ep->bus->wild_subs--;
+		ep->user->wild_subs--;
+		ep->wild_subs--;
+	}
+}
+
+/* ---- Life ---- */
+
+static struct bmq_pattern *pattern_make(struct bmq_endpoint *ep,
+					   const char *text, unsigned int len,
+					   int *reason, u32 *detail)
+{
+	struct bmq_bus *bus = ep->bus;
+	struct bmq_pattern *pattern;
+	bool wild = bmq_pattern_is_wild(text, len);
+
+	if (wild && bus->nr_patterns >= bus->limits.patterns) {
+		*reason = BLIPMQ_REASON_LIMIT_PATTERNS;
+		*detail = bus->limits.patterns;
+		return NULL;
+	}
+	if (wild && ep->user->patterns >= bus->limits.user_patterns) {
+		*reason = BLIPMQ_REASON_LIMIT_USER_PATTERNS;
+		*detail = bus->limits.user_patterns;
+		return NULL;
+	}
+	*reason = BLIPMQ_REASON_MEMORY;
+	pattern = kzalloc(struct_size(pattern, text, len), GFP_KERNEL_ACCOUNT);
+	if (!pattern)
+		return NULL;
+	memcpy(pattern->text, text, len);
+	pattern->named.text = pattern->text;
+	pattern->named.len = len;
+	pattern->wild = wild;
+	pattern->user = ep->user;
+	if (wild && bmq_trie_insert(&bus->trie, text, len, pattern))
+		goto err_free;
+	if (rhashtable_insert_fast(&bus->patterns, &pattern->named.node,
+				   bmq_named_params))
+		goto err_trie;
+	bmq_user_hold(pattern->user);
+	if (wild) {
+		bus->nr_patterns++;
+		pattern->user->patterns++;
+	}
+	return pattern;
+
+err_trie:
+	if (wild)
+		bmq_trie_remove(&bus->trie, text, len);
+err_free:
+	kfree(pattern);
+	return NULL;
+}
+
+/* No look-up finds it any more: it is dead, and is never revived. */
+static void pattern_unlink(struct bmq_pattern *pattern, struct bmq_bus *bus)
+{
+	rhashtable_remove_fast(&bus->patterns, &pattern->named.node,
+			       bmq_named_params);
+	if (!pattern->wild)
+		return;
+	bmq_trie_remove(&bus->trie, pattern->text, pattern->named.len);
+	bus->nr_patterns--;
+	pattern->user->patterns--;
+}
+
+/* Let others at the match lock. */
+static void match_relax(struct bmq_bus *bus)
+{
+	mutex_unlock(&bus->match_lock);
+	cond_resched();
+	mutex_lock(&bus->match_lock);
+}
+
+static struct bmq_topic *exact_topic(struct bmq_pattern *pattern,
+					struct bmq_bus *bus)
+{
+	struct bmq_named *named;
+
+	named = bmq_named_find(&bus->topics, pattern->text, pattern->named.len);
+	return named ? container_of(named, struct bmq_topic, named) : NULL;
+}
+
+/* The last one who joined or had a subscription detaches it everywhere. */
+static void pattern_put(struct bmq_pattern *pattern, struct bmq_bus *bus)
+{
+	struct bmq_topic *topic;
+	unsigned long id = 0;
+	unsigned int n = 0;
+
+	lockdep_assert_held(&bus->match_lock);
+	if (--pattern->refs)
+		return;
+
+	pattern_unlink(pattern, bus);
+	if (pattern->wild) {
+		xa_for_each(&bus->topics_by_id, id, topic) {
+			bmq_topic_detach(topic, pattern);
+			if (++n % JOIN_CHUNK == 0)
+				match_relax(bus);
+		}
+	} else {
+		topic = exact_topic(pattern, bus);
+		if (topic)
+			bmq_topic_detach(topic, pattern);
+	}
+	bmq_user_put(pattern->user);
+	kfree(subs_of(pattern, bus));
+	kfree(pattern);
+}
+
+/* ---- Joining ---- */
+
+/* May @ep have one more subscription on this topic, if the pattern matches it? */
+static int join_check(struct bmq_topic *topic, struct bmq_pattern *pattern,
+		      struct bmq_endpoint *ep, int *reason, u32 *detail)
+{
+	if (!bmq_pattern_match(pattern->text, pattern->named.len, topic->text,
+				  topic->named.len))
+		return 0;
+	*reason = bmq_fanout_check(topic, ep, detail);
+	return *reason ? -ENOSPC : 0;
+}
+
+static int join_topic(struct bmq_topic *topic, struct bmq_pattern *pattern)
+{
+	if (!bmq_pattern_match(pattern->text, pattern->named.len, topic->text,
+				  topic->named.len))
+		return 0;
+	return bmq_topic_attach(topic, pattern);
+}
+
+/*
+ * Walk the topics by id upwards, from where the walk of this pattern stands; who
+ * comes while another walks, walks on with it. Topics that are born meanwhile find
+ * the pattern in the trie, and have higher ids besides.
+ */
+static int pattern_join(struct bmq_pattern *pattern, struct bmq_bus *bus)
+{
+	struct bmq_topic *topic;
+	unsigned int n = 0;
+	int err;
+
+	if (!pattern->wild) {
+		topic = exact_topic(pattern, bus);
+		err = topic ? bmq_topic_attach(topic, pattern) : 0;
+		pattern->joined = !err;
+		return err;
+	}
+	while (!pattern->joined) {
+		topic = xa_find_after(&bus->topics_by_id, &pattern->cursor,
+				      ULONG_MAX, XA_PRESENT);
+		if (!topic) {
+			pattern->joined = true;
+			break;
+		}
+		err = join_topic(topic, pattern);
+		if (err) {
+			pattern->cursor--;
+			return err;
+		}
+		if (++n % JOIN_CHUNK)
+			continue;
+		if (fatal_signal_pending(current))
+			return -EINTR;
+		match_relax(bus);
+	}
+	return 0;
+}
+
+/*
+ * Keeping the limits needs no walk, unless they could be exceeded somewhere:
+ * there are more subscriptions to wildcard patterns, and to the exact pattern that
+ * has had the most, than may match one topic.
+ */
+static int pattern_recheck(struct bmq_pattern *pattern, struct bmq_endpoint *ep,
+			   int *reason, u32 *detail)
+{
+	struct bmq_bus *bus = ep->bus;
+	const struct bmq_limits *limits = &bus->limits;
+	struct bmq_topic *topic;
+	unsigned long id = 0;
+	unsigned int n = 0;
+	int err;
+
+	if (bus->wild_subs + bus->exact_subs < limits->fanout &&
+	    ep->user->wild_subs + ep->user->exact_subs < limits->fanout_user &&
+	    ep->wild_subs + ep->exact_subs < limits->fanout_ring)
+		return 0;
+	if (!pattern->wild) {
+		topic = exact_topic(pattern, bus);
+		return topic ? join_check(topic, pattern, ep, reason, detail) : 0;
+	}
+	xa_for_each(&bus->topics_by_id, id, topic) {
+		err = join_check(topic, pattern, ep, reason, detail);
+		if (err)
+			return err;
+		if (++n % JOIN_CHUNK)
+			continue;
+		if (fatal_signal_pending(current))
+			return -EINTR;
+		match_relax(bus);
+	}
+	return 0;
+}
+
+static int sub_join(struct bmq_sub *sub, int *reason, u32 *detail)
+{
+	struct bmq_pattern *pattern = sub->pattern;
+	struct bmq_endpoint *ep = sub->ep;
+	int err;
+
+	if (pattern->nr_subs >= ep->bus->limits.fanout) {
+		*reason = BLIPMQ_REASON_FANOUT;
+		*detail = ep->bus->limits.fanout;
+		return -ENOSPC;
+	}
+	*reason = BLIPMQ_REASON_MEMORY;
+	err = pattern_join(pattern, ep->bus);
+	if (!err)
+		err = pattern_recheck(pattern, ep, reason, detail);
+	if (err)
+		return err;
+	*reason = BLIPMQ_REASON_MEMORY;
+	err = subs_add(pattern, sub);
+	if (!err)
+		*reason = BLIPMQ_REASON_NONE;
+	return err;
+}
+
+static struct bmq_pattern *pattern_get(struct bmq_endpoint *ep, const char *text,
+					  unsigned int len, int *reason, u32 *detail)
+{
+	struct bmq_named *named;
+	struct bmq_pattern *pattern;
+
+	named = bmq_named_find(&ep->bus->patterns, text, len);
+	if (named)
+		pattern = container_of(named, struct bmq_pattern, named);
+	else
+		pattern = pattern_make(ep, text, len, reason, detail);
+	if (pattern)
+		pattern->refs++;
+	return pattern;
+}
+
+/**
+ * bmq_pattern_subscribe() - let a ring hear a pattern
+ * @ep:     the endpoint, with a ring, locked
+ * @text:   a right pattern
+ * @len:    its bytes
+ * @cookie: the subscriber's
+ * @id:     out: of the subscription on the endpoint, from 1
+ * @reason: out: why not
+ * @detail: out: what belongs to the reason
+ *
+ * Return: 0; -ENOSPC: a limit; -ENOMEM; -EINTR: killed.
+ */
+int bmq_pattern_subscribe(struct bmq_endpoint *ep, const char *text,
+			     unsigned int len, u64 cookie, u32 *id, int *reason,
+			     u32 *detail)
+{
+	struct bmq_bus *bus = ep->bus;
+	struct bmq_sub *sub;
+	int err;
+
+	lockdep_assert_held(&ep->lock);
+	*reason = BLIPMQ_REASON_MEMORY;
+	sub = kzalloc(sizeof(*sub), GFP_KERNEL_ACCOUNT);
+	if (!sub)
+		return -ENOMEM;
+	sub->cookie = cookie;
+	sub->ep = ep;
+	err = bmq_ring_add_sub(ep->ring, sub, bus->limits.subscriptions);
+	if (err) {
+		*reason = err == -ENOSPC ? BLIPMQ_REASON_LIMIT_SUBSCRIPTIONS :
+					   BLIPMQ_REASON_MEMORY;
+		*detail = bus->limits.subscriptions;
+		kfree(sub);
+		return err;
+	}
+	*id = sub->slot + 1;
+
+	mutex_lock(&bus->match_lock);
+	sub->id = ++bus->last_sub;
+	sub->pattern = pattern_get(ep, text, len, reason, detail);
+	if (sub->pattern) {
+		err = sub_join(sub, reason, detail);
+		if (err)
+			pattern_put(sub->pattern, bus);
+	} else {
+		err = *reason == BLIPMQ_REASON_MEMORY ? -ENOMEM : -ENOSPC;
+	}
+	mutex_unlock(&bus->match_lock);
+	if (err)
+		bmq_ring_del_sub(ep->ring, sub);
+	return err;
+}
+
+/* End a subscription. What is in the ring stays there. The endpoint is locked. */
+void bmq_pattern_unsubscribe(struct bmq_sub *sub)
+{
+	struct bmq_pattern *pattern = sub->pattern;
+	struct bmq_endpoint *ep = sub->ep;
+	struct bmq_bus *bus = ep->bus;
+
+	mutex_lock(&bus->match_lock);
+	subs_del(pattern, sub);
+	bmq_ring_del_sub(ep->ring, sub);
+	pattern_put(pattern, bus);
+	mutex_unlock(&bus->match_lock);
+}

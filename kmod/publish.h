@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * Publishing: from user memory into runs (publish.c), from runs into rings
+ * (fanout.c), and waiting where a block ring is full (room.c).
+ *
+ * Ownership. A publish has a batch to itself. A batch holds a reference on its
+ * topic, and one on each run for the messages of it that stand side by side.
+ */
+#ifndef _BLIPMQ_PUBLISH_H
+#define _BLIPMQ_PUBLISH_H
+
+#include "endpoint.h"
+#include "ring.h"
+#include "topic.h"
+
+#define BMQ_FANOUT_STEPS	4096	/* descriptors written under one topic lock */
+
+struct iov_iter;
+
+/**
+ * struct bmq_batch - working space of one publish
+ * @ep:      who publishes
+ * @account: who pays: of the endpoint, in the caller's memory cgroup
+ * @topic:   of the chunk
+ * @nr:      messages of the chunk, laid out
+ * @msg:     these
+ * @chunk:   what fan-out works on: a part of @msg
+ * @seq:     number of the first message of @chunk, once it is out
+ * @full:    whose block ring has no room, with a reference
+ * @nr_wake: endpoints to wake
+ * @wake:    these; under RCU
+ * @in:      messages as user space describes them
+ * @result:  as user space is told
+ * @subject: of a message that has no handle
+ * @reason, @detail: why the first message not done was not
+ * @nonblock: do not wait for room
+ * @delivered: subscriptions that took a message, all together
+ */
+struct bmq_batch {
+	struct bmq_endpoint *ep;
+	struct bmq_account *account;
+	struct bmq_topic *topic;
+	unsigned int nr;
+	struct bmq_msg msg[BMQ_CHUNK];
+	struct bmq_chunk chunk;
+	u64 seq;
+	struct bmq_endpoint *full;
+	unsigned int nr_wake;
+	struct bmq_endpoint *wake[BMQ_FANOUT_BIRTH];
+	struct blipmq_message in[BMQ_CHUNK];
+	struct blipmq_result result[BMQ_CHUNK];
+	char subject[BLIPMQ_SUBJECT_MAX];
+	int reason;
+	u32 detail;
+	bool nonblock;
+	u64 delivered;
+};
+
+int bmq_publish(struct bmq_endpoint *ep, struct blipmq_publish *args, bool nonblock);
+ssize_t bmq_publish_iter(struct bmq_endpoint *ep, struct iov_iter *from, bool nonblock);
+
+int bmq_fanout(struct bmq_batch *batch, unsigned int first);
+
+int bmq_room_wait(struct bmq_endpoint *full, u64 since);
+void bmq_room_refused(struct bmq_endpoint *ep, struct bmq_endpoint *full);
+bool bmq_room_poll(struct bmq_endpoint *ep);
+void bmq_room_kick(struct bmq_endpoint *ep);
+void bmq_room_forget(struct bmq_endpoint *ep);
+void bmq_room_work(struct work_struct *work);
+bool bmq_room_spent(const struct bmq_endpoint *ep, u64 now);
+
+bool bmq_evict(struct bmq_bus *bus, struct bmq_user *user, unsigned int nr);
+
+#endif /* _BLIPMQ_PUBLISH_H */

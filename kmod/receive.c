@@ -1,0 +1,375 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Receiving.
+ *
+ * Who maps the ring takes messages without us; WAIT and poll() are for when there
+ * is none. They look after they joined the wait queue (H for poll(), whose caller
+ * keeps need_wakeup set). Who does not map it reads: one message at a time is
+ * latched, copied with no lock but the reader's mutex, and done once the copy
+ * succeeded.
+ */
+#include <linux/hrtimer.h>
+#include <linux/ktime.h>
+#include <linux/sched/signal.h>
+#include <linux/uaccess.h>
+#include <linux/uio.h>
+
+#include "publish.h"
+#include "receive.h"
+
+static int refuse(struct blipmq_head *head, int err, int reason, u32 detail)
+{
+	head->reason = reason;
+	head->detail = detail;
+	return err;
+}
+
+/* ---- WAIT ---- */
+
+/* What a look at the ring says to a sleeper. */
+struct look {
+	u64 waiting;
+	u64 oldest;	/* ns when that was published */
+	bool broken;
+	bool kick;	/* a publisher waits for what is released */
+};
+
+static struct look ring_look(struct bmq_ring *ring)
+{
+	struct look look = { };
+	u64 blocked;
+
+	spin_lock(&ring->lock);
+	look.broken = !bmq_ring_look(ring);
+	if (!look.broken) {
+		bmq_ring_reclaim(ring);
+		look.waiting = ring->prod - ring->claim;
+		look.oldest = bmq_ring_oldest(ring);
+		blocked = READ_ONCE(ring->page->blocked);
+		look.kick = blocked && ring->release >= blocked;
+		if (look.kick)
+			WRITE_ONCE(ring->page->blocked, 0);
+	}
+	spin_unlock(&ring->lock);
+	return look;
+}
+
+/*
+ * One round of WAIT, on the wait queue: is it over, or until when to sleep? While
+ * nothing waits at the end of a max_delay the sleeper turns eager, to be woken by
+ * the first message; in a busy stream it is not, and looks when max_delay is over.
+ */
+static int wait_round(struct bmq_endpoint *ep, const struct blipmq_wait *args,
+		      bool eager, u64 *until)
+{
+	u64 delay = (u64)args->max_delay * NSEC_PER_USEC, now = ktime_get_ns();
+	struct look look = ring_look(ep->ring);
+
+	if (look.kick)
+		bmq_room_kick(ep);
+	if (look.broken)
+		return -EIO;
+	if (READ_ONCE(ep->bus->dead))
+		return -ENODEV;
+	if (look.waiting >= args->min)
+		return 0;
+	*until = args->deadline;
+	if (delay && look.waiting) {
+		if (now - look.oldest >= delay && now >= look.oldest)
+			return 0;
+		*until = min(*until, look.oldest + delay);
+	} else if (delay && !eager) {
+		*until = min(*until, now + delay);
+	}
+	if (now >= args->deadline)
+		return -ETIME;
+	if (signal_pending(current))
+		return -EINTR;
+	return -EAGAIN;
+}
+
+static void sleep_until(u64 until)
+{
+	ktime_t timeout = ns_to_ktime(until);
+
+	schedule_hrtimeout_range(until < KTIME_MAX ? &timeout : NULL, 0,
+				 HRTIMER_MODE_ABS);
+}
+
+static int wait_loop(struct bmq_endpoint *ep, const struct blipmq_wait *args)
+{
+	bool eager = false;
+	DEFINE_WAIT(wait);
+	u64 until;
+	int err;
+
+	for (;;) {
+		prepare_to_wait(&ep->wq, &wait, TASK_INTERRUPTIBLE);
+		err = wait_round(ep, args, eager, &until);
+		if (err != -EAGAIN)
+			break;
+		sleep_until(until);
+		if (args->max_delay && !eager && !bmq_ring_waiting(ep->ring)) {
+			eager = true;
+			atomic_inc(&ep->eager);
+		} else if (eager && bmq_ring_waiting(ep->ring)) {
+			eager = false;
+			atomic_dec(&ep->eager);
+		}
+	}
+	finish_wait(&ep->wq, &wait);
+	if (eager)
+		atomic_dec(&ep->eager);
+	return err;
+}
+
+/**
+ * bmq_wait() - WAIT
+ * @ep:   a bound endpoint
+ * @args: checked for size and flags
+ *
+ * Return: as struct blipmq_wait says.
+ */
+int bmq_wait(struct bmq_endpoint *ep, struct blipmq_wait *args)
+{
+	struct bmq_ring *ring = smp_load_acquire(&ep->ring);
+	int err;
+
+	if (!ring)
+		return refuse(&args->head, -ENXIO, BLIPMQ_REASON_RING_NONE, 0);
+	if (READ_ONCE(ring->mode) == BMQ_RING_READ)
+		return refuse(&args->head, -EBUSY, BLIPMQ_REASON_RING_MODE, 0);
+	if (args->min > ring->entries)
+		return refuse(&args->head, -EINVAL, BLIPMQ_REASON_RING_ENTRIES,
+			      ring->entries);
+	args->min = max(args->min, 1u);
+	err = wait_loop(ep, args);
+	args->prod = READ_ONCE(ring->page->prod);
+	if (err == -EIO)
+		args->head.reason = BLIPMQ_REASON_RING_BROKEN;
+	if (err == -ENODEV)
+		args->head.reason = BLIPMQ_REASON_NAMESPACE;
+	return err;
+}
+
+/* ---- poll ---- */
+
+__poll_t bmq_poll(struct bmq_endpoint *ep, struct file *file, poll_table *table)
+{
+	struct bmq_ring *ring;
+	struct look look;
+	__poll_t mask = 0;
+	u32 mark;
+
+	poll_wait(file, &ep->wq, table);
+	poll_wait(file, &ep->bus->room, table);
+	smp_mb();	/* H, matches G, whatever poll_wait() did */
+	if (READ_ONCE(ep->bus->dead))
+		return EPOLLHUP | EPOLLERR;
+	if (bmq_room_poll(ep))
+		mask |= EPOLLOUT | EPOLLWRNORM;
+	ring = smp_load_acquire(&ep->ring);
+	if (!ring)
+		return mask;
+
+	look = ring_look(ring);
+	if (look.kick)
+		bmq_room_kick(ep);
+	if (look.broken)
+		return mask | EPOLLERR;
+	mark = READ_ONCE(ring->control->need_wakeup);
+	if (look.waiting >= max(mark, 1u) || READ_ONCE(ring->latch.valid))
+		mask |= EPOLLIN | EPOLLRDNORM;
+	return mask;
+}
+
+/* ---- Copying a message out ---- */
+
+static bool latch(struct bmq_endpoint *ep)
+{
+	struct bmq_ring *ring = ep->ring;
+	u64 blocked;
+	bool found, kick;
+
+	spin_lock(&ring->lock);
+	found = bmq_ring_latch(ring);
+	blocked = READ_ONCE(ring->page->blocked);
+	kick = blocked && ring->release >= blocked;
+	if (kick)
+		WRITE_ONCE(ring->page->blocked, 0);
+	spin_unlock(&ring->lock);
+	if (kick)
+		bmq_room_kick(ep);
+	return found;
+}
+
+static void unlatch(struct bmq_endpoint *ep)
+{
+	spin_lock(&ep->ring->lock);
+	bmq_ring_unlatch(ep->ring);
+	spin_unlock(&ep->ring->lock);
+}
+
+/* Sleep until a message is latched. */
+static int latch_wait(struct bmq_endpoint *ep, bool nonblock)
+{
+	DEFINE_WAIT(wait);
+	int err = 0;
+
+	while (!latch(ep)) {
+		if (nonblock)
+			return READ_ONCE(ep->bus->dead) ? -ENODEV : -EAGAIN;
+		prepare_to_wait(&ep->wq, &wait, TASK_INTERRUPTIBLE);
+		smp_mb();	/* H, matches G */
+		if (READ_ONCE(ep->bus->dead))
+			err = -ENODEV;
+		else if (signal_pending(current))
+			err = -EINTR;
+		else if (!bmq_ring_waiting(ep->ring))
+			schedule();
+		finish_wait(&ep->wq, &wait);
+		if (err)
+			return err;
+	}
+	return 0;
+}
+
+/* Begin to read: the reader's mutex, the mode, a message. */
+static int read_begin(struct bmq_endpoint *ep, bool nonblock, bool nowait, int *reason)
+{
+	struct bmq_ring *ring = smp_load_acquire(&ep->ring);
+	int err;
+
+	*reason = BLIPMQ_REASON_RING_NONE;
+	if (!ring)
+		return -ENXIO;
+	*reason = BLIPMQ_REASON_RING_MODE;
+	if (bmq_ring_set_mode(ring, BMQ_RING_READ))
+		return -EBUSY;
+	*reason = BLIPMQ_REASON_NONE;
+	if (nowait) {
+		if (!mutex_trylock(&ep->read_lock))
+			return -EAGAIN;
+	} else if (mutex_lock_interruptible(&ep->read_lock)) {
+		return -EINTR;
+	}
+	err = latch_wait(ep, nonblock || nowait);
+	if (err)
+		mutex_unlock(&ep->read_lock);
+	return err;
+}
+
+/* @done: its copy succeeded. Otherwise it stays first. */
+static void read_end(struct bmq_endpoint *ep, bool done)
+{
+	if (done)
+		unlatch(ep);
+	mutex_unlock(&ep->read_lock);
+}
+
+/* Where the latched message lies: its run, and the offset of its header there. */
+static const struct bmq_run *latched(const struct bmq_ring *ring, unsigned long *at)
+{
+	const struct bmq_run *run = ring->store->slot[ring->latch.page];
+
+	*at = (unsigned long)(ring->latch.desc.offset - 1 -
+			      run->first * BMQ_UNITS_PER_PAGE) * BLIPMQ_ALIGN;
+	return run;
+}
+
+static int copy_out(u64 to, const struct bmq_run *run, unsigned long at, u32 len)
+{
+	while (len) {
+		u32 n = min_t(u32, len, PAGE_SIZE - (at & ~PAGE_MASK));
+
+		if (copy_to_user(u64_to_user_ptr(to), bmq_run_at(run, at), n))
+			return -EFAULT;
+		to += n;
+		at += n;
+		len -= n;
+	}
+	return 0;
+}
+
+static int recv_copy(struct bmq_ring *ring, struct blipmq_recv *args)
+{
+	unsigned long at;
+	const struct bmq_run *run = latched(ring, &at);
+	u32 length, trailer;
+	int err;
+
+	args->desc = ring->latch.desc;
+	args->header = *(const struct blipmq_header *)bmq_run_at(run, at);
+	length = args->header.length;
+	trailer = args->header.trailer_len;
+	if (length > args->payload_size)
+		return refuse(&args->head, -EMSGSIZE, BLIPMQ_REASON_BUFFER, length);
+	if (args->trailer && trailer > args->trailer_size)
+		return refuse(&args->head, -EMSGSIZE, BLIPMQ_REASON_BUFFER, trailer);
+	at += sizeof(args->header);
+	err = copy_out(args->payload, run, at, length);
+	if (!err && args->trailer)
+		err = copy_out(args->trailer, run,
+			       at + ALIGN(length, BLIPMQ_TRAILER_ALIGN), trailer);
+	return err ? refuse(&args->head, err, BLIPMQ_REASON_FAULT, 0) : 0;
+}
+
+/**
+ * bmq_recv() - RECV
+ * @ep:       a bound endpoint
+ * @args:     checked for size and flags
+ * @nonblock: do not wait for a message
+ *
+ * Return: as struct blipmq_recv says.
+ */
+int bmq_recv(struct bmq_endpoint *ep, struct blipmq_recv *args, bool nonblock)
+{
+	int err, reason;
+
+	if (!args->trailer && args->trailer_size)
+		return refuse(&args->head, -EINVAL, BLIPMQ_REASON_RESERVED, 0);
+	err = read_begin(ep, nonblock, false, &reason);
+	if (err)
+		return refuse(&args->head, err, err == -ENODEV ?
+			      BLIPMQ_REASON_NAMESPACE : reason, 0);
+	err = recv_copy(ep->ring, args);
+	read_end(ep, !err);
+	return err;
+}
+
+/**
+ * bmq_read_iter() - read(2): the payload of the next message
+ * @ep:       a bound endpoint
+ * @to:       where to
+ * @nonblock: do not wait for a message
+ * @nowait:   nor for another reader
+ *
+ * Return: bytes; -EMSGSIZE or -EFAULT: the message stays first.
+ */
+ssize_t bmq_read_iter(struct bmq_endpoint *ep, struct iov_iter *to, bool nonblock,
+		      bool nowait)
+{
+	const struct bmq_run *run;
+	unsigned long at;
+	u32 length, left;
+	int err, reason;
+
+	err = read_begin(ep, nonblock, nowait, &reason);
+	if (err)
+		return err;
+	run = latched(ep->ring, &at);
+	length = ep->ring->latch.desc.length & BLIPMQ_DESC_LENGTH;
+	if (iov_iter_count(to) < length)
+		err = -EMSGSIZE;
+	at += sizeof(struct blipmq_header);
+	for (left = length; !err && left;) {
+		u32 n = min_t(u32, left, PAGE_SIZE - (at & ~PAGE_MASK));
+
+		if (copy_to_iter(bmq_run_at(run, at), n, to) != n)
+			err = -EFAULT;
+		at += n;
+		left -= n;
+	}
+	read_end(ep, !err);
+	return err ? err : length;
+}

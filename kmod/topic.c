@@ -1,0 +1,427 @@
+// SPDX-License-Identifier: GPL-2.0
+/* Topics: making, finding, holding, letting go. See topic.h. */
+#include <linux/jhash.h>
+#include <linux/ktime.h>
+#include <linux/slab.h>
+
+#include "topic.h"
+
+/* ---- By text ---- */
+
+struct named_key {
+	const char *text;
+	u32 len;
+};
+
+static u32 key_hash(const void *data, u32 len, u32 seed)
+{
+	const struct named_key *key = data;
+
+	return jhash(key->text, key->len, seed);
+}
+
+static u32 named_hash(const void *data, u32 len, u32 seed)
+{
+	const struct bmq_named *named = data;
+
+	return jhash(named->text, named->len, seed);
+}
+
+static int named_cmp(struct rhashtable_compare_arg *arg, const void *obj)
+{
+	const struct named_key *key = arg->key;
+	const struct bmq_named *named = obj;
+
+	return key->len != named->len || memcmp(key->text, named->text, key->len);
+}
+
+const struct rhashtable_params bmq_named_params = {
+	.head_offset = offsetof(struct bmq_named, node),
+	.hashfn = key_hash,
+	.obj_hashfn = named_hash,
+	.obj_cmpfn = named_cmp,
+	.automatic_shrinking = true,
+};
+
+/* Under RCU, or under the match lock. */
+struct bmq_named *bmq_named_find(struct rhashtable *table, const char *text,
+				       unsigned int len)
+{
+	struct named_key key = { .text = text, .len = len };
+
+	return rhashtable_lookup(table, &key, bmq_named_params);
+}
+
+/* ---- Life ---- */
+
+static void topic_release(struct kref *ref)
+{
+	struct bmq_topic *topic = container_of(ref, struct bmq_topic, ref);
+
+	bmq_user_put(topic->user);
+	if (topic->patterns != topic->few)
+		kfree(topic->patterns);
+	kfree(topic->muted);
+	kfree_rcu(topic, rcu);
+}
+
+void bmq_topic_put(struct bmq_topic *topic)
+{
+	kref_put(&topic->ref, topic_release);
+}
+
+/* ---- Topics that nothing holds, for the limits ---- */
+
+static bool idle_before(const struct bmq_topic *a, const struct bmq_topic *b)
+{
+	if (a->user != b->user)
+		return a->user < b->user;
+	if (a->idle_key != b->idle_key)
+		return a->idle_key < b->idle_key;
+	return a->id < b->id;
+}
+
+static void idle_insert(struct bmq_topic *topic)
+{
+	struct rb_node **link = &topic->bus->idle_topics.rb_node, *parent = NULL;
+
+	lockdep_assert_held(&topic->bus->match_lock);
+	topic->idle_key = READ_ONCE(topic->used_at);
+	while (*link) {
+		parent = *link;
+		if (idle_before(topic, rb_entry(parent, struct bmq_topic, idle)))
+			link = &parent->rb_left;
+		else
+			link = &parent->rb_right;
+	}
+	rb_link_node(&topic->idle, parent, link);
+	rb_insert_color(&topic->idle, &topic->bus->idle_topics);
+}
+
+static void topic_hold(struct bmq_topic *topic)
+{
+	if (!topic->holds++)
+		rb_erase(&topic->idle, &topic->bus->idle_topics);
+}
+
+static void topic_unhold(struct bmq_topic *topic)
+{
+	if (!--topic->holds)
+		idle_insert(topic);
+}
+
+/* Let go of a handle. */
+void bmq_topic_unhold(struct bmq_topic *topic)
+{
+	struct bmq_bus *bus = topic->bus;
+
+	mutex_lock(&bus->match_lock);
+	topic_unhold(topic);
+	mutex_unlock(&bus->match_lock);
+	bmq_topic_put(topic);
+}
+
+/* Take a topic that nothing holds out of the bus. */
+static void topic_remove(struct bmq_topic *topic)
+{
+	struct bmq_bus *bus = topic->bus;
+
+	lockdep_assert_held(&bus->match_lock);
+	rb_erase(&topic->idle, &bus->idle_topics);
+	rhashtable_remove_fast(&bus->topics, &topic->named.node,
+			       bmq_named_params);
+	xa_erase(&bus->topics_by_id, topic->id);
+	bus->nr_topics--;
+	topic->user->topics--;
+	spin_lock(&topic->lock);
+	topic->dead = true;
+	spin_unlock(&topic->lock);
+	bmq_topic_put(topic);
+}
+
+/* The first in order of those of a user, that is the longest idle when sorted. */
+static struct bmq_topic *idle_first(struct bmq_bus *bus,
+				       const struct bmq_user *user)
+{
+	struct rb_node *node = bus->idle_topics.rb_node;
+	struct bmq_topic *topic, *first = NULL;
+
+	while (node) {
+		topic = rb_entry(node, struct bmq_topic, idle);
+		if (topic->user < user) {
+			node = node->rb_right;
+			continue;
+		}
+		if (topic->user == user)
+			first = topic;
+		node = node->rb_left;
+	}
+	return first;
+}
+
+/*
+ * Remove the user's longest-idle topic. Publishing does not sort: a topic that was
+ * used since it was sorted is sorted now, which each use pays for once at most.
+ */
+static bool topic_reap(struct bmq_bus *bus, const struct bmq_user *user)
+{
+	struct bmq_topic *topic;
+
+	for (;;) {
+		topic = idle_first(bus, user);
+		if (!topic)
+			return false;
+		if (READ_ONCE(topic->used_at) == topic->idle_key)
+			break;
+		rb_erase(&topic->idle, &bus->idle_topics);
+		idle_insert(topic);
+		cond_resched();
+	}
+	topic_remove(topic);
+	return true;
+}
+
+static int topic_limits(struct bmq_bus *bus, const struct bmq_user *user,
+			u32 *detail)
+{
+	if (user->topics >= bus->limits.user_topics && !topic_reap(bus, user)) {
+		*detail = bus->limits.user_topics;
+		return BLIPMQ_REASON_LIMIT_USER_TOPICS;
+	}
+	if (bus->nr_topics >= bus->limits.topics && !topic_reap(bus, user)) {
+		*detail = bus->limits.topics;
+		return BLIPMQ_REASON_LIMIT_TOPICS;
+	}
+	return BLIPMQ_REASON_NONE;
+}
+
+/* ---- Patterns of a topic ---- */
+
+static bool is_attached(const struct bmq_topic *topic,
+			const struct bmq_pattern *pattern)
+{
+	u32 i;
+
+	for (i = 0; i < topic->nr_patterns; i++) {
+		if (topic->patterns[i] == pattern)
+			return true;
+	}
+	return false;
+}
+
+static int patterns_grow(struct bmq_topic *topic)
+{
+	u32 max = 2 * topic->max_patterns;
+	struct bmq_pattern **patterns, **old = topic->patterns;
+
+	patterns = kmalloc_array(max, sizeof(*patterns), GFP_KERNEL_ACCOUNT);
+	if (!patterns)
+		return -ENOMEM;
+	spin_lock(&topic->lock);
+	memcpy(patterns, old, topic->nr_patterns * sizeof(*patterns));
+	topic->patterns = patterns;
+	topic->max_patterns = max;
+	spin_unlock(&topic->lock);
+	if (old != topic->few)
+		kfree(old);
+	return 0;
+}
+
+/* Idempotent. Return: 0 or -ENOMEM. */
+int bmq_topic_attach(struct bmq_topic *topic, struct bmq_pattern *pattern)
+{
+	lockdep_assert_held(&topic->bus->match_lock);
+	if (is_attached(topic, pattern))
+		return 0;
+	if (topic->nr_patterns == topic->max_patterns && patterns_grow(topic))
+		return -ENOMEM;
+	spin_lock(&topic->lock);
+	topic->patterns[topic->nr_patterns++] = pattern;
+	spin_unlock(&topic->lock);
+	if (!pattern->wild)
+		topic_hold(topic);
+	return 0;
+}
+
+/* Idempotent. No fan-out uses the pattern for this topic afterwards. */
+void bmq_topic_detach(struct bmq_topic *topic, struct bmq_pattern *pattern)
+{
+	u32 i;
+
+	lockdep_assert_held(&topic->bus->match_lock);
+	for (i = 0; i < topic->nr_patterns; i++) {
+		if (topic->patterns[i] != pattern)
+			continue;
+		spin_lock(&topic->lock);
+		topic->patterns[i] = topic->patterns[--topic->nr_patterns];
+		spin_unlock(&topic->lock);
+		if (!pattern->wild)
+			topic_unhold(topic);
+		return;
+	}
+}
+
+static int attach_found(void *value, void *arg)
+{
+	return bmq_topic_attach(arg, value);
+}
+
+/* Find the patterns that match a new topic. */
+static int topic_match(struct bmq_topic *topic, u32 *detail)
+{
+	struct bmq_bus *bus = topic->bus;
+	struct bmq_named *exact;
+	int err;
+
+	exact = bmq_named_find(&bus->patterns, topic->text, topic->named.len);
+	if (exact) {
+		struct bmq_pattern *pattern =
+			container_of(exact, struct bmq_pattern, named);
+
+		/* A pattern with wildcards may read like a topic; the trie has it. */
+		if (!pattern->wild && bmq_topic_attach(topic, pattern))
+			return BLIPMQ_REASON_MEMORY;
+	}
+	err = bmq_trie_lookup(&bus->trie, topic->text, topic->named.len,
+				 attach_found, topic);
+	if (err == -E2BIG) {
+		*detail = BMQ_TRIE_STEPS;
+		return BLIPMQ_REASON_MATCH_STEPS;
+	}
+	if (err)
+		return BLIPMQ_REASON_MEMORY;
+	return bmq_fanout_birth(topic, detail);
+}
+
+/* ---- Finding and making ---- */
+
+static struct bmq_topic *topic_alloc(struct bmq_bus *bus,
+					struct bmq_user *user,
+					const char *text, unsigned int len)
+{
+	struct bmq_topic *topic;
+
+	topic = kzalloc(struct_size(topic, text, len), GFP_KERNEL_ACCOUNT);
+	if (!topic)
+		return NULL;
+	memcpy(topic->text, text, len);
+	topic->named.text = topic->text;
+	topic->named.len = len;
+	topic->bus = bus;
+	topic->user = user;
+	bmq_user_hold(user);
+	kref_init(&topic->ref);
+	spin_lock_init(&topic->lock);
+	topic->patterns = topic->few;
+	topic->max_patterns = BMQ_TOPIC_PATTERNS;
+	topic->used_at = ktime_get_ns();
+	return topic;
+}
+
+/*
+ * Into the table, then the trie is asked; whoever adds a pattern puts it into the
+ * trie, then walks the table. Both hold the match lock for each step, so at least
+ * one finds the other; nobody publishes before the trie was asked, because the
+ * subject is looked up under the same lock when it is not found.
+ */
+static struct bmq_topic *topic_make(struct bmq_bus *bus,
+				       struct bmq_user *user, const char *text,
+				       unsigned int len, int *reason, u32 *detail)
+{
+	struct bmq_topic *topic;
+
+	lockdep_assert_held(&bus->match_lock);
+	*reason = topic_limits(bus, user, detail);
+	if (*reason)
+		return NULL;
+	*reason = BLIPMQ_REASON_MEMORY;
+	topic = topic_alloc(bus, user, text, len);
+	if (!topic)
+		return NULL;
+
+	topic->id = ++bus->last_topic;
+	idle_insert(topic);
+	if (xa_err(xa_store(&bus->topics_by_id, topic->id, topic,
+			    GFP_KERNEL_ACCOUNT)))
+		goto err_idle;
+	*reason = topic_match(topic, detail);
+	if (*reason)
+		goto err_id;
+	*reason = BLIPMQ_REASON_MEMORY;
+	if (rhashtable_insert_fast(&bus->topics, &topic->named.node,
+				   bmq_named_params))
+		goto err_id;
+	bus->nr_topics++;
+	user->topics++;
+	*reason = BLIPMQ_REASON_NONE;
+	return topic;
+
+err_id:
+	while (topic->nr_patterns)
+		bmq_topic_detach(topic, topic->patterns[0]);
+	xa_erase(&bus->topics_by_id, topic->id);
+err_idle:
+	rb_erase(&topic->idle, &bus->idle_topics);
+	bmq_topic_put(topic);
+	return NULL;
+}
+
+/**
+ * bmq_topic_get() - the topic of a subject, made if there is none
+ * @bus:    where
+ * @user:   who makes it, if it is made
+ * @text:   a right subject
+ * @len:    its bytes
+ * @hold:   for a handle: keep it until bmq_topic_unhold()
+ * @reason: out: why not
+ * @detail: out: what belongs to the reason
+ *
+ * Return: a reference, or NULL.
+ */
+struct bmq_topic *bmq_topic_get(struct bmq_bus *bus,
+				      struct bmq_user *user, const char *text,
+				      unsigned int len, bool hold, int *reason,
+				      u32 *detail)
+{
+	struct bmq_topic *topic;
+	struct bmq_named *named;
+
+	if (!hold) {
+		rcu_read_lock();
+		named = bmq_named_find(&bus->topics, text, len);
+		topic = named ? container_of(named, struct bmq_topic, named) : NULL;
+		if (topic && !kref_get_unless_zero(&topic->ref))
+			topic = NULL;
+		rcu_read_unlock();
+		if (topic)
+			return topic;
+	}
+
+	mutex_lock(&bus->match_lock);
+	named = bmq_named_find(&bus->topics, text, len);
+	if (named)
+		topic = container_of(named, struct bmq_topic, named);
+	else
+		topic = topic_make(bus, user, text, len, reason, detail);
+	if (topic) {
+		kref_get(&topic->ref);
+		if (hold)
+			topic_hold(topic);
+	}
+	mutex_unlock(&bus->match_lock);
+	return topic;
+}
+
+/* The bus goes: no handle, no subscription, no publisher is left. */
+void bmq_topics_destroy(struct bmq_bus *bus)
+{
+	struct rb_node *node;
+
+	mutex_lock(&bus->match_lock);
+	while ((node = rb_first(&bus->idle_topics))) {
+		topic_remove(rb_entry(node, struct bmq_topic, idle));
+		cond_resched();
+	}
+	mutex_unlock(&bus->match_lock);
+	WARN_ON_ONCE(bus->nr_topics || bus->nr_subs);
+}
