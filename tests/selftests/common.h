@@ -171,10 +171,14 @@ size_t page_size(void);
 char *before_hole(size_t size);
 /* A page that can be read, not written. */
 char *read_only_page(void);
+/* Read a byte: 0, or the signal that came. */
+int probe(const volatile char *p);
 /*
  * A page whose first touch sleeps until the process is killed or the userfaultfd, which
  * is returned, is closed.
  */
 int stalling_page(char **page);
+/* Likewise for a page of the caller's, anonymous and not touched yet. */
+int stall_at(char *page);
 
 #endif /* SELFTESTS_COMMON_H */

@@ -181,7 +181,8 @@ static int prepare_drop(struct scene *s)
 
 	if (!ret)
 		ret = do_keep(s->fd, &s->keep);
-	s->drop.id = s->keep.id;
+	s->drop = (struct blipmq_drop_kept){ .id = s->keep.id };
+	s->keep.id = 0;
 	return ret;
 }
 

@@ -9,7 +9,7 @@
 #include "harness.h"
 
 #define SUBJECT		"block.one"
-#define OTHER		"block.two.longer"
+#define OTHER		"block.two.is.longer"
 #define NR_MESSAGES	3
 #define PAYLOAD		100
 /* Of one of these messages in a block: header, payload, subject, rounded up. */

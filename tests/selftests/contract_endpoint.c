@@ -55,14 +55,14 @@ TEST_F(file, bind_name_not_padded)
 	struct blipmq_bind bind = { };
 
 	memset(bind.bus, 'a', sizeof(bind.bus));
-	EXPECT_EQ(-ENOENT, do_bind(self->fd, &bind));
+	EXPECT_EQ(-EINVAL, do_bind(self->fd, &bind));
 	EXPECT_EQ(BLIPMQ_REASON_BUS_NAME, bind.head.reason);
-	/* What lies behind the NUL belongs to the name: no bus is called so. */
+	/* Behind the NUL there are NULs alone. */
 	for (size_t i = strlen("default") + 1; i < sizeof(bind.bus); i++) {
 		memset(bind.bus, 0, sizeof(bind.bus));
 		strcpy(bind.bus, "default");
 		bind.bus[i] = 'x';
-		EXPECT_EQ(-ENOENT, do_bind(self->fd, &bind));
+		EXPECT_EQ(-EINVAL, do_bind(self->fd, &bind));
 		EXPECT_EQ(BLIPMQ_REASON_BUS_NAME, bind.head.reason);
 	}
 	EXPECT_FALSE(is_bound(self->fd));
@@ -295,7 +295,7 @@ TEST(ring_of_the_largest_size)
 TEST_F(file, ring_missing)
 {
 	struct blipmq_subscribe sub = { .pattern = ptr_u64("a"), .pattern_len = 1 };
-	struct blipmq_stats stats = { .kind = BLIPMQ_STATS_RING };
+	struct blipmq_stats stats = { .kind = BLIPMQ_STATS_SUBSCRIPTION, .id = 1 };
 	struct blipmq_drop_kept drop = { .id = 1 };
 	struct blipmq_unsubscribe unsub = { .id = 1 };
 	struct blipmq_wait wait = { };
@@ -420,6 +420,21 @@ TEST(stats_of_each_kind)
 	EXPECT_EQ(2, stats.subscriptions);
 	EXPECT_EQ(1, stats.endpoints);
 	EXPECT_TRUE(only(&stats, of_bus, ARRAY_SIZE(of_bus)));
+}
+
+/* A file that only publishes has its counts. */
+TEST_F(file, stats_without_a_ring)
+{
+	static const size_t fields[] = { AT(published), AT(bytes), AT(lonely) };
+	struct blipmq_stats stats;
+
+	for (int i = 0; i < 3; i++)
+		ASSERT_EQ(0, publish(self->fd, "endpoint.lonely", "12", 2));
+	ASSERT_EQ(0, ring_stats(self->fd, &stats));
+	EXPECT_EQ(3, stats.published);
+	EXPECT_EQ(6, stats.bytes);
+	EXPECT_EQ(3, stats.lonely);
+	EXPECT_TRUE(only(&stats, fields, ARRAY_SIZE(fields)));
 }
 
 /* What was unread at close is lost for reason `closed`, and the bus remembers. */

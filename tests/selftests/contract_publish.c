@@ -213,11 +213,9 @@ TEST_F(pair, batch_with_a_bad_message)
 		for (unsigned int at = 0; at < 5; at++) {
 			int failed = _metadata->results->failed;
 
-			_metadata->results->failed = 0;
 			check_batch(_metadata, self, &bad[i], at);
-			if (_metadata->results->failed)
+			if (_metadata->results->failed > failed)
 				TH_LOG("^ %s, at %u", bad[i].what, at);
-			_metadata->results->failed |= failed;
 		}
 }
 

@@ -348,11 +348,11 @@ TEST_F(reader, keep_what_is_held)
 	EXPECT_EQ(1, stats.held);
 	ASSERT_EQ(0, keep(self->c.fd, index, &id, &reason));
 	EXPECT_EQ(-EINVAL, keep(self->c.fd, index, &id, &reason));
+	consumer_release(&self->c, index + 1);
+	ASSERT_EQ(0, publish_some(&self->c, 3 * ENTRIES));
 	ASSERT_EQ(0, ring_stats(self->c.fd, &stats));
 	EXPECT_EQ(0, stats.held);
 	EXPECT_EQ(1, stats.kept);
-	consumer_release(&self->c, index + 1);
-	ASSERT_EQ(0, publish_some(&self->c, 3 * ENTRIES));
 	EXPECT_STREQ("keep me", consumer_payload(&self->c, &desc));
 	EXPECT_EQ(-EINVAL, keep(self->c.fd, index, &id, &reason));
 	EXPECT_EQ(0, consumer_broken(&self->c));

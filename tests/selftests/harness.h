@@ -27,6 +27,8 @@
 
 /* Seconds, on the slowest kernel in the slowest guest; what takes longer hangs. */
 #define TEST_TIMEOUT_DEFAULT	60
+/* Failed checks of one test that are told of. */
+#define TEST_FAILURES_SHOWN	20
 
 enum harness_exit { KSFT_PASS, KSFT_FAIL };
 
@@ -49,8 +51,11 @@ struct __test_metadata {
 static struct __test_metadata *__tests;
 static struct __test_metadata **__tests_tail = &__tests;
 
-#define TH_LOG(fmt, ...) \
-	printf("# %s:%d:%s: " fmt "\n", __FILE__, __LINE__, _metadata->name, ##__VA_ARGS__)
+#define TH_LOG(fmt, ...) do { \
+	if (_metadata->results->failed < TEST_FAILURES_SHOWN) \
+		printf("# %s:%d:%s: " fmt "\n", __FILE__, __LINE__, _metadata->name, \
+		       ##__VA_ARGS__); \
+} while (0)
 
 #define SKIP(statement, fmt, ...) do { \
 	snprintf(_metadata->results->reason, sizeof(_metadata->results->reason), \
@@ -145,15 +150,25 @@ static inline void __harness_print(struct __value v)
 	printf(v.is_signed ? "%s (%lld)" : "%s (%llu)", v.text, (long long)v.bits);
 }
 
+/* Note a failure. Is it to be told of? */
+static inline bool __harness_fail(struct __test_metadata *t)
+{
+	t->results->failed++;
+	if (t->results->failed == TEST_FAILURES_SHOWN)
+		printf("# %s: failures beyond these are not shown\n", t->name);
+	return t->results->failed < TEST_FAILURES_SHOWN;
+}
+
 static inline bool __harness_mismatch(struct __test_metadata *t, const char *file, int line,
 				      struct __value expected, const char *op, struct __value seen)
 {
+	if (!__harness_fail(t))
+		return true;
 	printf("# %s:%d:%s: expected ", file, line, t->name);
 	__harness_print(expected);
 	printf(" %s ", op);
 	__harness_print(seen);
 	printf("\n");
-	t->results->failed = 1;
 	return true;
 }
 
@@ -162,8 +177,9 @@ static inline bool __harness_str(struct __test_metadata *t, const char *file, in
 {
 	if (!strcmp(expected, seen) == want)
 		return false;
-	printf("# %s:%d:%s: expected '%s' %s '%s'\n", file, line, t->name, expected, op, seen);
-	t->results->failed = 1;
+	if (__harness_fail(t))
+		printf("# %s:%d:%s: expected '%s' %s '%s'\n", file, line, t->name, expected, op,
+		       seen);
 	return true;
 }
 
