@@ -20,7 +20,7 @@
  * Errors. A function that can fail returns a negative errno, and nothing in
  * errno. Why, as a code of the kernel's or the library's and as a sentence, says
  * blipmq_last_error() to the thread that made the call. Two codes mean the same
- * everywhere and leave no reason behind:
+ * everywhere, and call for trying again:
  *   -EAGAIN  nothing came in time, or (publishing) the call would have to wait
  *   -EINTR   a signal interrupted the wait
  * A null or stale pointer is a fault, not an error.
@@ -100,6 +100,8 @@ enum blipmq_lib_reason {
 	BLIPMQ_REASON_STAGE_OPEN,	/* a reservation is open: commit or abort it */
 	BLIPMQ_REASON_STAGE_NONE,	/* no reservation is open */
 	BLIPMQ_REASON_STAGE_GREW,	/* commits more than was reserved [reserved bytes] */
+	BLIPMQ_REASON_TIMEOUT,		/* no message came in time */
+	BLIPMQ_REASON_SIGNAL,		/* a signal interrupted the wait */
 };
 
 /**
@@ -118,8 +120,7 @@ struct blipmq_error {
 /**
  * blipmq_last_error() - the calling thread's latest failure in this library
  *
- * A success does not clear it. The receive and release calls do not record
- * -EAGAIN and -EINTR.
+ * A success does not clear it.
  *
  * Returns a pointer that is good for the life of the thread; never NULL; @error
  * is 0 if nothing failed yet.
@@ -402,8 +403,8 @@ int blipmq_low_water(struct blipmq *b, uint32_t min);
  * @view: out, not released yet
  * @id:   out: for blipmq_drop()
  *
- * @view->data and @view->header stay good until blipmq_drop() or blipmq_close().
- * The view must still be released, and does no longer hold up others then.
+ * @view->data and @view->header stay good until blipmq_drop() or blipmq_close(), no
+ * longer, even if the view is still out. It must still be released, as any other.
  *
  * Returns 0, -ENOSPC (too many, or too many pages), -EINVAL (not out, or kept),
  * -EACCES, -ENXIO, -EIO, -ENODEV.
@@ -560,8 +561,8 @@ blipmq_message_subject(const char *subject, size_t subject_len, const void *data
  * Order is kept. No transaction: others' messages come between.
  *
  * Returns how many were published. Fewer than @n: the next one was refused, and
- * blipmq_last_error() says why (-EAGAIN and -EINTR too). If that was the first,
- * its error, as of blipmq_publish().
+ * blipmq_last_error() says why. If that was the first, its error, as of
+ * blipmq_publish().
  */
 int blipmq_publish_batch(struct blipmq *b, const struct blipmq_message *messages,
 			 unsigned int n, struct blipmq_result *results);

@@ -47,11 +47,15 @@ struct blipmq {
 	struct blipmq_reader reader;
 };
 
+/* call.c */
+int blipmq__ioctl(int fd, unsigned long request, struct blipmq_head *head);
+
 /* error.c */
 int blipmq__fail(int error, uint32_t reason, uint32_t detail);
-int blipmq__ioctl(int fd, unsigned long request, struct blipmq_head *head);
 int blipmq__call(const struct blipmq *b, unsigned long request, struct blipmq_head *head);
-bool blipmq__tail_is_zero(const void *opts, size_t known, size_t size);
+
+/* opts.c */
+int blipmq__opts_read(const void *opts, void *known, size_t size);
 
 /* ring.c */
 void blipmq__ring_exit(struct blipmq *b);

@@ -1,8 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1+
-/* The last error of each thread, and calls of the kernel that leave one. */
-#include <errno.h>
-#include <sys/ioctl.h>
-
+/* The last error of each thread. */
 #include "endpoint.h"
 
 #define TEXT_SIZE	256
@@ -30,27 +27,10 @@ int blipmq__fail(int error, uint32_t reason, uint32_t detail)
 	return error;
 }
 
-/* Returns 0 or a negative errno, which it does not record. */
-int blipmq__ioctl(int fd, unsigned long request, struct blipmq_head *head)
-{
-	return ioctl(fd, request, head) < 0 ? -errno : 0;
-}
-
-/* Likewise, and records it. */
+/* Returns 0, or a negative errno, which it records with the kernel's reason. */
 int blipmq__call(const struct blipmq *b, unsigned long request, struct blipmq_head *head)
 {
 	int error = blipmq__ioctl(b->fd, request, head);
 
 	return error ? blipmq__fail(error, head->reason, head->detail) : 0;
-}
-
-/* Options of a later library: what this one does not know must be zero. */
-bool blipmq__tail_is_zero(const void *opts, size_t known, size_t size)
-{
-	const unsigned char *byte = opts;
-
-	for (; known < size; known++)
-		if (byte[known])
-			return false;
-	return true;
 }

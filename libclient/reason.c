@@ -8,7 +8,7 @@
 
 #include <blipmq.h>
 
-#define COUNT(array)	(sizeof(array) / sizeof((array)[0]))
+#define ARRAY_SIZE(array)	(sizeof(array) / sizeof((array)[0]))
 
 /* First code of the library's own. */
 #define LIB		BLIPMQ_REASON_URL
@@ -223,6 +223,10 @@ static const struct reason library_reasons[] = {
 	[BLIPMQ_REASON_STAGE_GREW - LIB] = { "stage-grew",
 		"more bytes are committed than were reserved{ (%)}",
 		"reserve the most, commit what was used" },
+	[BLIPMQ_REASON_TIMEOUT - LIB] = { "timeout",
+		"no message came in time", NULL },
+	[BLIPMQ_REASON_SIGNAL - LIB] = { "signal",
+		"a signal interrupted the wait", "call again" },
 };
 
 static const char *const drop_names[BLIPMQ_NR_DROPS] = {
@@ -271,9 +275,9 @@ static const char *const policy_names[BLIPMQ_NR_POLICIES] = {
 
 static const struct reason *reason_find(uint32_t code)
 {
-	if (code < COUNT(kernel_reasons))
+	if (code < ARRAY_SIZE(kernel_reasons))
 		return &kernel_reasons[code];
-	if (code >= LIB && code - LIB < COUNT(library_reasons))
+	if (code >= LIB && code - LIB < ARRAY_SIZE(library_reasons))
 		return &library_reasons[code - LIB];
 	return NULL;
 }
@@ -346,20 +350,20 @@ const char *blipmq_error_text(int error, uint32_t code, uint32_t detail,
 
 const char *blipmq_drop_name(unsigned int drop)
 {
-	return drop < COUNT(drop_names) ? drop_names[drop] : NULL;
+	return drop < ARRAY_SIZE(drop_names) ? drop_names[drop] : NULL;
 }
 
 const char *blipmq_drop_text(unsigned int drop)
 {
-	return drop < COUNT(drop_texts) ? drop_texts[drop] : "";
+	return drop < ARRAY_SIZE(drop_texts) ? drop_texts[drop] : "";
 }
 
 const char *blipmq_event_name(unsigned int event)
 {
-	return event < COUNT(event_names) ? event_names[event] : NULL;
+	return event < ARRAY_SIZE(event_names) ? event_names[event] : NULL;
 }
 
 const char *blipmq_policy_name(unsigned int policy)
 {
-	return policy < COUNT(policy_names) ? policy_names[policy] : NULL;
+	return policy < ARRAY_SIZE(policy_names) ? policy_names[policy] : NULL;
 }

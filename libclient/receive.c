@@ -58,7 +58,8 @@ static int64_t copy_view(struct blipmq *b, void *data, struct blipmq_received *m
 	const char *subject;
 	size_t subject_len;
 
-	memcpy(data, view->data, view->length);
+	if (view->length)
+		memcpy(data, view->data, view->length);
 	if (message) {
 		message->header = *view->header;
 		subject = blipmq_view_subject(view, &subject_len);

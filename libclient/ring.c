@@ -9,21 +9,14 @@
 
 #include "endpoint.h"
 
-/* Reads the caller's options, of whatever version, into @known. */
 static int opts_read(const struct blipmq_ring_opts *opts, struct blipmq_ring_opts *known)
 {
-	size_t size;
+	int error = blipmq__opts_read(opts, known, sizeof(*known));
 
-	memset(known, 0, sizeof(*known));
-	if (opts) {
-		size = opts->sz < sizeof(*known) ? opts->sz : sizeof(*known);
-		if (size < offsetof(struct blipmq_ring_opts, flags))
-			return blipmq__fail(-EINVAL, BLIPMQ_REASON_OPTIONS, 0);
-		memcpy(known, opts, size);
-		if (known->flags & ~BLIPMQ_RING_COPY || known->reserved ||
-		    !blipmq__tail_is_zero(opts, sizeof(*known), opts->sz))
-			return blipmq__fail(-EINVAL, BLIPMQ_REASON_OPTIONS, 0);
-	}
+	if (error)
+		return error;
+	if (known->flags & ~BLIPMQ_RING_COPY || known->reserved)
+		return blipmq__fail(-EINVAL, BLIPMQ_REASON_OPTIONS, 0);
 	if (known->spin_us > BLIPMQ_SPIN_US_MAX)
 		return blipmq__fail(-EINVAL, BLIPMQ_REASON_SPIN, BLIPMQ_SPIN_US_MAX);
 	if (!known->entries)

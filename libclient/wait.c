@@ -31,17 +31,17 @@ int64_t blipmq__deadline(int64_t timeout)
 }
 
 /*
- * Why a ring cannot be used in the way that was tried, or @error as it came out of
- * the reader or the kernel. -EAGAIN and -EINTR are no failures: not recorded.
+ * Why a ring cannot be used in the way that was tried: records @error, as it came
+ * out of the reader or of a wait, with its reason. Returns what the caller returns.
  */
 int blipmq__refuse(struct blipmq *b, int error)
 {
 	switch (error) {
 	case -EAGAIN:
-	case -EINTR:
-		return error;
 	case -ETIME:
-		return -EAGAIN;
+		return blipmq__fail(-EAGAIN, BLIPMQ_REASON_TIMEOUT, 0);
+	case -EINTR:
+		return blipmq__fail(error, BLIPMQ_REASON_SIGNAL, 0);
 	case -EIO:
 		return blipmq__fail(error, BLIPMQ_REASON_RING_BROKEN, 0);
 	case -ENODEV:
@@ -115,10 +115,8 @@ static int sleep_mapped(struct blipmq *b, uint32_t min, uint32_t max_delay, int6
 
 static inline void cpu_relax(void)
 {
-#if defined(__x86_64__) || defined(__i386__)
+#if __has_builtin(__builtin_ia32_pause)
 	__builtin_ia32_pause();
-#elif defined(__aarch64__)
-	__asm__ volatile("yield");
 #endif
 }
 

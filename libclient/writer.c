@@ -48,20 +48,12 @@ struct blipmq_writer {
 	struct blipmq_block block[];
 };
 
-/* Reads the caller's options, of whatever version, into @known. */
 static int opts_read(const struct blipmq_writer_opts *opts, struct blipmq_writer_opts *known)
 {
-	size_t size;
+	int error = blipmq__opts_read(opts, known, sizeof(*known));
 
-	memset(known, 0, sizeof(*known));
-	if (opts) {
-		size = opts->sz < sizeof(*known) ? opts->sz : sizeof(*known);
-		if (size < offsetof(struct blipmq_writer_opts, block_size))
-			return blipmq__fail(-EINVAL, BLIPMQ_REASON_OPTIONS, 0);
-		memcpy(known, opts, size);
-		if (!blipmq__tail_is_zero(opts, sizeof(*known), opts->sz))
-			return blipmq__fail(-EINVAL, BLIPMQ_REASON_OPTIONS, 0);
-	}
+	if (error)
+		return error;
 	if (!known->block_size)
 		known->block_size = BLIPMQ_BLOCK_DEFAULT;
 	if (!known->blocks)
