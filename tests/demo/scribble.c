@@ -147,6 +147,8 @@ static void print_stats(struct reader *reader)
 
 	if (ioctl(reader->fd, BLIPMQ_IOC_STATS, &stats))
 		err(1, "STATS, reason %u", stats.head.reason);
+	/* What was unread when the ring broke counts when the kernel takes it back. */
+	stats.drops[BLIPMQ_DROP_BROKEN] += stats.queued;
 	printf("delivered %" PRIu64 "\n", (uint64_t)stats.delivered);
 	for (i = 0; i < BLIPMQ_NR_DROPS; i++)
 		if (stats.drops[i])
