@@ -17,7 +17,7 @@ struct bmq_host bmq_host = {
 };
 
 void bmq_purse_init(struct bmq_purse *purse, unsigned long budget,
-		       unsigned int share)
+		    unsigned int share)
 {
 	spin_lock_init(&purse->lock);
 	INIT_LIST_HEAD(&purse->users);
@@ -28,7 +28,7 @@ void bmq_purse_init(struct bmq_purse *purse, unsigned long budget,
 
 /* Find or insert: @fresh is used, or freed by the caller if it is not. */
 static struct bmq_host_user *host_user_get(u32 uid,
-					      struct bmq_host_user *fresh)
+					   struct bmq_host_user *fresh)
 {
 	struct bmq_host_user *hu;
 
@@ -77,6 +77,8 @@ static struct bmq_user *user_find(struct bmq_purse *purse, u32 uid)
 
 /**
  * bmq_user_get() - the record of a uid, made if there is none
+ * @purse: of the bus
+ * @uid:   as the initial user namespace has it
  *
  * Return: a reference, or NULL without memory.
  */
@@ -197,7 +199,7 @@ void bmq_user_del_ring(struct bmq_user *user)
  * Return: true if this charge is the one that spent the budget.
  */
 bool bmq_user_block_charge(struct bmq_user *user, u64 from, u64 now,
-			      u64 budget)
+			   u64 budget)
 {
 	bool spent = false;
 
@@ -240,6 +242,8 @@ static struct bmq_account *account_find(struct bmq_user *user, u64 cgroup)
 
 /**
  * bmq_account_get() - the account of a user in a memory cgroup
+ * @user:   who
+ * @cgroup: id of the memory cgroup
  *
  * Return: a reference, or NULL without memory.
  */
@@ -282,7 +286,7 @@ struct bmq_account *bmq_account_get(struct bmq_user *user, u64 cgroup)
  * hands it out in @dead, for bmq_account_free() after the lock.
  */
 void bmq_account_put_locked(struct bmq_account *account,
-			       struct bmq_account **dead)
+			    struct bmq_account **dead)
 {
 	lockdep_assert_held(&account->user->purse->lock);
 	if (--account->refs)
@@ -350,7 +354,7 @@ static int host_charge(struct bmq_host_user *hu, unsigned int nr, u32 *detail)
  * Return: BLIPMQ_REASON_NONE, or the limit that refused.
  */
 int bmq_account_charge(struct bmq_account *account, unsigned int nr,
-			  u32 *detail)
+		       u32 *detail)
 {
 	struct bmq_user *user = account->user;
 	struct bmq_purse *purse = user->purse;

@@ -119,7 +119,7 @@ struct bmq_account {
 };
 
 void bmq_purse_init(struct bmq_purse *purse, unsigned long budget,
-		       unsigned int share);
+		    unsigned int share);
 
 struct bmq_user *bmq_user_get(struct bmq_purse *purse, u32 uid);
 void bmq_user_hold(struct bmq_user *user);
@@ -130,18 +130,18 @@ void bmq_user_add_ring(struct bmq_user *user);
 void bmq_user_del_ring(struct bmq_user *user);
 
 bool bmq_user_block_charge(struct bmq_user *user, u64 from, u64 now,
-			      u64 budget);
+			   u64 budget);
 bool bmq_user_block_spent(const struct bmq_user *user, u64 now,
-			     u64 budget);
+			  u64 budget);
 
 struct bmq_account *bmq_account_get(struct bmq_user *user, u64 cgroup);
 void bmq_account_put(struct bmq_account *account);
 void bmq_account_put_locked(struct bmq_account *account,
-			       struct bmq_account **dead);
+			    struct bmq_account **dead);
 void bmq_account_free(struct bmq_account *account);
 
 int bmq_account_charge(struct bmq_account *account, unsigned int nr,
-			  u32 *detail);
+		       u32 *detail);
 void bmq_account_uncharge(struct bmq_account *account, unsigned int nr);
 bool bmq_user_over_share(struct bmq_user *user, unsigned int nr);
 

@@ -51,9 +51,11 @@ static bool is_nonblock(const struct file *file)
 
 static int do_info(struct bmq_endpoint *ep, struct file *file, union args *args)
 {
-	struct bmq_bus *bus = smp_load_acquire(&ep->bus);
+	struct bmq_bus *bus = bmq_endpoint_bus(ep);
 	struct blipmq_info *info = &args->info;
 
+	if (info->reserved)
+		return refuse(args, -EINVAL, BLIPMQ_REASON_RESERVED, 0);
 	memset_after(info, 0, head);
 	info->version = BLIPMQ_VERSION;
 	info->max_message = BLIPMQ_MESSAGE_MAX;
@@ -62,6 +64,8 @@ static int do_info(struct bmq_endpoint *ep, struct file *file, union args *args)
 	info->page_size = PAGE_SIZE;
 	if (!bus)
 		return 0;
+	if (READ_ONCE(bus->dead))
+		return refuse(args, -ENODEV, BLIPMQ_REASON_NAMESPACE, 0);
 	info->rights = ep->rights;
 	info->endpoint = ep->id;
 	info->max_message = bmq_bus_max_message(bus);
@@ -74,10 +78,13 @@ static int do_info(struct bmq_endpoint *ep, struct file *file, union args *args)
 static int do_bind(struct bmq_endpoint *ep, struct file *file, union args *args)
 {
 	struct blipmq_bind *bind = &args->bind;
+	size_t len;
 
 	if (bind->name || bind->name_len || bind->reserved)
 		return refuse(args, -EINVAL, BLIPMQ_REASON_RESERVED, 0);
-	if (strnlen(bind->bus, sizeof(bind->bus)) == sizeof(bind->bus))
+	len = strnlen(bind->bus, sizeof(bind->bus));
+	if (len == sizeof(bind->bus) ||
+	    memchr_inv(bind->bus + len, 0, sizeof(bind->bus) - len))
 		return refuse(args, -EINVAL, BLIPMQ_REASON_BUS_NAME, 0);
 	return bmq_endpoint_bind(ep, file, bind->bus, &args->head);
 }

@@ -238,7 +238,7 @@ static int bind_locked(struct bmq_endpoint *ep, struct file *file, const char *n
 	if (err)
 		goto err_user;
 	file->f_mapping = bus->inode->i_mapping;
-	smp_store_release(&ep->bus, bus);	/* pairs with bmq_endpoint_ready() */
+	smp_store_release(&ep->bus, bus);	/* pairs with bmq_endpoint_bus() */
 	return 0;
 
 err_user:
@@ -251,6 +251,10 @@ err_bus:
 
 /**
  * bmq_endpoint_bind() - BIND
+ * @ep:   the file's
+ * @file: whose mappings will be the bus's
+ * @name: of the bus
+ * @head: where the reason goes
  *
  * Return: as struct blipmq_bind says.
  */
@@ -272,7 +276,7 @@ int bmq_endpoint_bind(struct bmq_endpoint *ep, struct file *file, const char *na
 int bmq_endpoint_ready(struct bmq_endpoint *ep, struct file *file,
 		       struct blipmq_head *head)
 {
-	struct bmq_bus *bus = smp_load_acquire(&ep->bus);	/* pairs with bind */
+	struct bmq_bus *bus = bmq_endpoint_bus(ep);
 	int err;
 
 	if (!bus) {
@@ -280,7 +284,7 @@ int bmq_endpoint_ready(struct bmq_endpoint *ep, struct file *file,
 		if (err && err != -EBUSY)	/* another thread was faster */
 			return err;
 		head->reason = BLIPMQ_REASON_NONE;
-		bus = smp_load_acquire(&ep->bus);
+		bus = bmq_endpoint_bus(ep);
 	}
 	if (READ_ONCE(bus->dead))
 		return refuse(head, -ENODEV, BLIPMQ_REASON_NAMESPACE, 0);
@@ -347,7 +351,7 @@ int bmq_endpoint_ring(struct bmq_endpoint *ep, struct blipmq_ring *args)
 		goto out;
 	}
 	ring_tell(ring, args);
-	smp_store_release(&ep->ring, ring);	/* pairs with all that load it */
+	smp_store_release(&ep->ring, ring);	/* pairs with bmq_endpoint_ring_of() */
 out:
 	mutex_unlock(&ep->lock);
 	return err;
@@ -411,11 +415,7 @@ int bmq_endpoint_unsubscribe(struct bmq_endpoint *ep, struct blipmq_unsubscribe 
 	if (args->reserved)
 		return refuse(&args->head, -EINVAL, BLIPMQ_REASON_RESERVED, 0);
 	mutex_lock(&ep->lock);
-	if (!ep->ring) {
-		err = refuse(&args->head, -ENXIO, BLIPMQ_REASON_RING_NONE, 0);
-		goto out;
-	}
-	if (args->id && args->id <= ep->ring->nr_subs) {
+	if (ep->ring && args->id && args->id <= ep->ring->nr_subs) {
 		spin_lock(&ep->ring->lock);
 		sub = ep->ring->subs[array_index_nospec(args->id - 1,
 							ep->ring->nr_subs)];
@@ -427,7 +427,6 @@ int bmq_endpoint_unsubscribe(struct bmq_endpoint *ep, struct blipmq_unsubscribe 
 		bmq_pattern_unsubscribe(sub);
 	else
 		err = refuse(&args->head, -ENOENT, BLIPMQ_REASON_SUBSCRIPTION, 0);
-out:
 	mutex_unlock(&ep->lock);
 	return err;
 }

@@ -34,18 +34,18 @@ struct file;
  * @tgid:     the opener's process
  * @cred:     the opener's, of the file
  * @lock:     guards what follows
- * @bus:      set once; read with smp_load_acquire()
+ * @bus:      set once; see bmq_endpoint_bus()
  * @user:     set with it
  * @id, @uid, @gid, @pid: as messages tell them; set with @bus
  * @rights:   set with @bus
- * @ring:     set once; read with smp_load_acquire()
+ * @ring:     set once; see bmq_endpoint_ring_of()
  * @nr_subs, @wild_subs, @exact_subs, @fanout: as in bmq_user; guarded by the
  *            bus's match lock
  * @handles:  bmq_topic by handle
  * @write_topic: handle that write(2) publishes to, or 0
  * @kept:     runs of kept messages by id, a reference each
  * @nr_kept:  how many
- * @store_mapped: has a mapping of the store
+ * @store_maps: areas that map the store
  * @read_lock: one reader at a time
  * @wq:       who waits for messages
  * @eager:    sleepers that want to hear of the first message, whatever the mark
@@ -85,7 +85,7 @@ struct bmq_endpoint {
 	u32 write_topic;
 	struct xarray kept;
 	u32 nr_kept;
-	bool store_mapped;
+	atomic_t store_maps;
 
 	struct mutex read_lock;
 	wait_queue_head_t wq;
@@ -106,23 +106,35 @@ struct bmq_endpoint {
 	u64 full_since;
 };
 
+/* Set once, by BIND or the first call that needs one; NULL before. */
+static inline struct bmq_bus *bmq_endpoint_bus(const struct bmq_endpoint *ep)
+{
+	return smp_load_acquire(&ep->bus);	/* pairs with bind_locked() */
+}
+
+/* Set once, by RING; NULL before. */
+static inline struct bmq_ring *bmq_endpoint_ring_of(const struct bmq_endpoint *ep)
+{
+	return smp_load_acquire(&ep->ring);	/* pairs with bmq_endpoint_ring() */
+}
+
 struct bmq_endpoint *bmq_endpoint_new(const struct cred *cred);
 struct bmq_endpoint *bmq_endpoint_next(struct bmq_bus *bus, unsigned long *id);
 void bmq_endpoint_close(struct bmq_endpoint *ep);
 void bmq_endpoint_put(struct bmq_endpoint *ep);
 int bmq_endpoint_bind(struct bmq_endpoint *ep, struct file *file,
-			 const char *name, struct blipmq_head *head);
+		      const char *name, struct blipmq_head *head);
 int bmq_endpoint_ready(struct bmq_endpoint *ep, struct file *file,
-			  struct blipmq_head *head);
+		       struct blipmq_head *head);
 
 int bmq_endpoint_ring(struct bmq_endpoint *ep, struct blipmq_ring *args);
 int bmq_endpoint_subscribe(struct bmq_endpoint *ep,
-			      struct blipmq_subscribe *args);
+			   struct blipmq_subscribe *args);
 int bmq_endpoint_unsubscribe(struct bmq_endpoint *ep,
-				struct blipmq_unsubscribe *args);
+			     struct blipmq_unsubscribe *args);
 int bmq_endpoint_topic(struct bmq_endpoint *ep, struct blipmq_topic *args);
 int bmq_endpoint_topic_close(struct bmq_endpoint *ep,
-				struct blipmq_topic_close *args);
+			     struct blipmq_topic_close *args);
 int bmq_endpoint_keep(struct bmq_endpoint *ep, struct blipmq_keep *args);
 int bmq_endpoint_drop(struct bmq_endpoint *ep, struct blipmq_drop_kept *args);
 

@@ -21,7 +21,7 @@ static struct bmq_ring *next_ring(struct bmq_bus *bus, bool *wrapped)
 		ep = xa_find_after(&bus->endpoints, &bus->evict_cursor, ULONG_MAX,
 				   XA_PRESENT);
 	}
-	return ep ? smp_load_acquire(&ep->ring) : NULL;
+	return ep ? bmq_endpoint_ring_of(ep) : NULL;
 }
 
 /**
@@ -81,8 +81,8 @@ static bool idle_publisher(struct bmq_endpoint *ep)
 	return run && !idle;
 }
 
-/* Put what a reader has released, or what a broken ring has. */
-static void idle_reader(struct bmq_ring *ring)
+/* Put what a reader has released, or what a broken ring has, in chunks. */
+void bmq_ring_settle(struct bmq_ring *ring)
 {
 	bool more;
 
@@ -114,9 +114,9 @@ void bmq_idle_work(struct work_struct *work)
 
 	while ((ep = bmq_endpoint_next(bus, &id))) {
 		more |= idle_publisher(ep);
-		ring = smp_load_acquire(&ep->ring);
+		ring = bmq_endpoint_ring_of(ep);
 		if (ring)
-			idle_reader(ring);
+			bmq_ring_settle(ring);
 		bmq_endpoint_put(ep);
 	}
 	more |= bmq_store_trim(&bus->store, jiffies - IDLE_TIME, IDLE_KEEP);

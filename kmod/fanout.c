@@ -205,11 +205,27 @@ static void deliver_all(struct bmq_batch *batch, u64 now)
 	}
 }
 
+/* Take numbers and write. @subs: how many rings may take a message. */
+static void fan_out(struct bmq_batch *batch, unsigned int subs, u64 now)
+{
+	struct bmq_topic *topic = batch->topic;
+	struct bmq_chunk *chunk = &batch->chunk;
+
+	batch->seq = topic->seq + 1;
+	if (subs) {
+		stamp_headers(topic, chunk, now);
+		raise_runs(chunk, subs);
+		deliver_all(batch, now);
+		lower_runs(&topic->bus->store, chunk, subs);
+	}
+	topic->seq += chunk->nr;
+	WRITE_ONCE(topic->used_at, now);
+}
+
 static int fanout_locked(struct bmq_batch *batch, unsigned int first)
 {
 	struct bmq_topic *topic = batch->topic;
 	struct bmq_chunk *chunk = &batch->chunk;
-	struct bmq_bus *bus = topic->bus;
 	u64 now = ktime_get_ns();
 	unsigned int subs;
 	bool block;
@@ -222,25 +238,16 @@ static int fanout_locked(struct bmq_batch *batch, unsigned int first)
 	chunk->nr = clamp(BMQ_FANOUT_STEPS / max(subs, 1u), 1u, batch->nr - first);
 	memset(chunk->used, 0, sizeof(chunk->used));
 	memset(chunk->taken, 0, sizeof(chunk->taken));
+	if (!block) {
+		fan_out(batch, subs, now);
+		return chunk->nr;
+	}
 
-	if (block) {
-		spin_lock(&bus->block_lock);
-		chunk->nr = ask_room(batch, now);
-		if (!chunk->nr)
-			goto out;
-	}
-	batch->seq = topic->seq + 1;
-	if (subs) {
-		stamp_headers(topic, chunk, now);
-		raise_runs(chunk, subs);
-		deliver_all(batch, now);
-		lower_runs(&bus->store, chunk, subs);
-	}
-	topic->seq += chunk->nr;
-	WRITE_ONCE(topic->used_at, now);
-out:
-	if (block)
-		spin_unlock(&bus->block_lock);
+	spin_lock(&topic->bus->block_lock);
+	chunk->nr = ask_room(batch, now);
+	if (chunk->nr)
+		fan_out(batch, subs, now);
+	spin_unlock(&topic->bus->block_lock);
 	return chunk->nr;
 }
 
@@ -259,7 +266,10 @@ static void ep_wake(struct bmq_endpoint *ep)
 	}
 	if (mark && atomic_read(&ep->eager))
 		mark = 1;
-	if (!mark || bmq_ring_waiting(ring) < mark || !waitqueue_active(&ep->wq))
+	if (!mark || bmq_ring_waiting(ring) < mark)
+		return;
+	/* After the barrier G: who joined the queue later looks again itself. */
+	if (!waitqueue_active(&ep->wq))
 		return;
 	atomic64_inc(&ep->wakeups);
 	wake_up_interruptible_poll(&ep->wq, EPOLLIN | EPOLLRDNORM);

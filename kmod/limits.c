@@ -7,8 +7,8 @@
 #include "topic.h"
 
 /* Call @fn for each subscription of a topic, muted ones included. */
-static void for_each_sub(const struct bmq_topic *topic,
-			 void (*fn)(struct bmq_sub *sub, void *arg), void *arg)
+static void visit_subs(const struct bmq_topic *topic,
+		       void (*fn)(struct bmq_sub *sub, void *arg), void *arg)
 {
 	struct bmq_subs *subs;
 	u32 i, j;
@@ -53,13 +53,13 @@ static void count_sub(struct bmq_sub *sub, void *arg)
  * Return: BLIPMQ_REASON_NONE or which limit.
  */
 int bmq_fanout_check(const struct bmq_topic *topic,
-			const struct bmq_endpoint *ep, u32 *detail)
+		     const struct bmq_endpoint *ep, u32 *detail)
 {
 	const struct bmq_limits *limits = &topic->bus->limits;
 	struct fanout_count count = { .topic = topic, .ep = ep };
 
 	lockdep_assert_held(&topic->bus->match_lock);
-	for_each_sub(topic, count_sub, &count);
+	visit_subs(topic, count_sub, &count);
 	*detail = limits->fanout;
 	if (count.all >= limits->fanout)
 		return BLIPMQ_REASON_FANOUT;
@@ -133,10 +133,10 @@ static void mute_youngest(const struct bmq_limits *limits,
 int bmq_fanout_birth(struct bmq_topic *topic, u32 *detail)
 {
 	const struct bmq_limits *limits = &topic->bus->limits;
-	struct fanout_list list = { };
+	struct fanout_list list = {};
 	struct bmq_muted *muted;
 
-	for_each_sub(topic, list_sub, &list);
+	visit_subs(topic, list_sub, &list);
 	if (list.nr <= min3(limits->fanout, limits->fanout_user, limits->fanout_ring))
 		return BLIPMQ_REASON_NONE;
 	if (list.nr > BMQ_FANOUT_BIRTH) {
@@ -152,7 +152,7 @@ int bmq_fanout_birth(struct bmq_topic *topic, u32 *detail)
 		return BLIPMQ_REASON_MEMORY;
 	}
 	list.nr = 0;
-	for_each_sub(topic, list_sub, &list);
+	visit_subs(topic, list_sub, &list);
 	sort(list.sub, list.nr, sizeof(*list.sub), older, NULL);
 	mute_youngest(limits, &list, muted);
 	kvfree(list.sub);

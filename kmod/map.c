@@ -81,14 +81,21 @@ static int map_may_split(struct vm_area_struct *vma, unsigned long address)
 	return -EINVAL;
 }
 
+/* It moved, or the user had it inherited all the same: two areas for a while. */
+static void store_open(struct vm_area_struct *vma)
+{
+	atomic_inc(&ep_of(vma)->store_maps);
+}
+
 static void store_close(struct vm_area_struct *vma)
 {
-	WRITE_ONCE(ep_of(vma)->store_mapped, false);
+	atomic_dec(&ep_of(vma)->store_maps);
 }
 
 static const struct vm_operations_struct store_vm_ops = {
 	.fault = store_fault,
 	.may_split = map_may_split,
+	.open = store_open,
 	.close = store_close,
 };
 
@@ -149,7 +156,7 @@ static int map_store(struct bmq_endpoint *ep, struct vm_area_struct *vma)
 	err = map_check(vma, (u64)ep->bus->store.max << PAGE_SHIFT, false);
 	if (err)
 		return err;
-	if (xchg(&ep->store_mapped, true))
+	if (atomic_cmpxchg(&ep->store_maps, 0, 1))
 		return -EBUSY;
 	vma->vm_ops = &store_vm_ops;
 	return 0;
@@ -167,8 +174,8 @@ static int map_store(struct bmq_endpoint *ep, struct vm_area_struct *vma)
  */
 int bmq_map(struct bmq_endpoint *ep, struct vm_area_struct *vma)
 {
-	struct bmq_bus *bus = smp_load_acquire(&ep->bus);
-	struct bmq_ring *ring = smp_load_acquire(&ep->ring);
+	struct bmq_bus *bus = bmq_endpoint_bus(ep);
+	struct bmq_ring *ring = bmq_endpoint_ring_of(ep);
 	u64 offset = (u64)vma->vm_pgoff << PAGE_SHIFT;
 
 	if (!bus)

@@ -95,7 +95,7 @@ bool bmq_pattern_is_wild(const char *pattern, unsigned int len)
 
 /* Does a (right) pattern match a (right) subject? */
 bool bmq_pattern_match(const char *pattern, unsigned int plen,
-			  const char *subject, unsigned int slen)
+		       const char *subject, unsigned int slen)
 {
 	unsigned int p = 0, s = 0;
 
@@ -125,7 +125,7 @@ static struct hlist_head *bucket_of(struct bmq_trie *trie,
 }
 
 static struct bmq_trie_node *child_find(struct bmq_trie *trie,
-					   struct bmq_trie_node *parent,
+					struct bmq_trie_node *parent,
 					   const char *token, unsigned int len)
 {
 	struct bmq_trie_node *node;
@@ -140,7 +140,7 @@ static struct bmq_trie_node *child_find(struct bmq_trie *trie,
 
 /* The child that a token of a pattern leads to. */
 static struct bmq_trie_node *child_step(struct bmq_trie *trie,
-					   struct bmq_trie_node *parent,
+					struct bmq_trie_node *parent,
 					   const char *token, unsigned int len)
 {
 	if (token_is(token, len, '*'))
@@ -149,7 +149,7 @@ static struct bmq_trie_node *child_step(struct bmq_trie *trie,
 }
 
 static struct bmq_trie_node *child_add(struct bmq_trie *trie,
-					  struct bmq_trie_node *parent,
+				       struct bmq_trie_node *parent,
 					  const char *token, unsigned int len)
 {
 	struct bmq_trie_node *node;
@@ -199,7 +199,7 @@ void bmq_trie_init(struct bmq_trie *trie)
  * Return: 0 or -ENOMEM.
  */
 int bmq_trie_insert(struct bmq_trie *trie, const char *pattern,
-		       unsigned int len, void *value)
+		    unsigned int len, void *value)
 {
 	struct bmq_trie_node *child, *node = &trie->root;
 	unsigned int pos, n;
@@ -225,7 +225,7 @@ int bmq_trie_insert(struct bmq_trie *trie, const char *pattern,
 
 /* Take out a pattern that is in the trie. */
 void bmq_trie_remove(struct bmq_trie *trie, const char *pattern,
-			unsigned int len)
+		     unsigned int len)
 {
 	struct bmq_trie_node *node = &trie->root;
 	unsigned int pos, n;
@@ -260,7 +260,7 @@ enum trie_turn { TURN_ARRIVE, TURN_STAR, TURN_BACK };
  * Return: 0, -E2BIG: too many nodes, or what @found returned.
  */
 int bmq_trie_lookup(struct bmq_trie *trie, const char *subject,
-		       unsigned int len,
+		    unsigned int len,
 		       int (*found)(void *value, void *arg), void *arg)
 {
 	struct bmq_trie_node *node = &trie->root, *child;

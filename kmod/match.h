@@ -46,15 +46,15 @@ int bmq_subject_check(const char *subject, unsigned int len, u32 *detail);
 int bmq_pattern_check(const char *pattern, unsigned int len, u32 *detail);
 bool bmq_pattern_is_wild(const char *pattern, unsigned int len);
 bool bmq_pattern_match(const char *pattern, unsigned int plen,
-			  const char *subject, unsigned int slen);
+		       const char *subject, unsigned int slen);
 
 void bmq_trie_init(struct bmq_trie *trie);
 int bmq_trie_insert(struct bmq_trie *trie, const char *pattern,
-		       unsigned int len, void *value);
+		    unsigned int len, void *value);
 void bmq_trie_remove(struct bmq_trie *trie, const char *pattern,
-			unsigned int len);
+		     unsigned int len);
 int bmq_trie_lookup(struct bmq_trie *trie, const char *subject,
-		       unsigned int len,
+		    unsigned int len,
 		       int (*found)(void *value, void *arg), void *arg);
 
 #endif /* _BLIPMQ_MATCH_H */

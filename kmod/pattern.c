@@ -12,7 +12,7 @@
 /* ---- The array of subscriptions ---- */
 
 static struct bmq_subs *subs_of(const struct bmq_pattern *pattern,
-				   struct bmq_bus *bus)
+				struct bmq_bus *bus)
 {
 	return rcu_dereference_protected(pattern->subs,
 					 lockdep_is_held(&bus->match_lock));
@@ -99,7 +99,7 @@ static void subs_del(struct bmq_pattern *pattern, struct bmq_sub *sub)
 /* ---- Life ---- */
 
 static struct bmq_pattern *pattern_make(struct bmq_endpoint *ep,
-					   const char *text, unsigned int len,
+					const char *text, unsigned int len,
 					   int *reason, u32 *detail)
 {
 	struct bmq_bus *bus = ep->bus;
@@ -166,7 +166,7 @@ static void match_relax(struct bmq_bus *bus)
 }
 
 static struct bmq_topic *exact_topic(struct bmq_pattern *pattern,
-					struct bmq_bus *bus)
+				     struct bmq_bus *bus)
 {
 	struct bmq_named *named;
 
@@ -209,7 +209,7 @@ static int join_check(struct bmq_topic *topic, struct bmq_pattern *pattern,
 		      struct bmq_endpoint *ep, int *reason, u32 *detail)
 {
 	if (!bmq_pattern_match(pattern->text, pattern->named.len, topic->text,
-				  topic->named.len))
+			       topic->named.len))
 		return 0;
 	*reason = bmq_fanout_check(topic, ep, detail);
 	return *reason ? -ENOSPC : 0;
@@ -218,7 +218,7 @@ static int join_check(struct bmq_topic *topic, struct bmq_pattern *pattern,
 static int join_topic(struct bmq_topic *topic, struct bmq_pattern *pattern)
 {
 	if (!bmq_pattern_match(pattern->text, pattern->named.len, topic->text,
-				  topic->named.len))
+			       topic->named.len))
 		return 0;
 	return bmq_topic_attach(topic, pattern);
 }
@@ -322,7 +322,7 @@ static int sub_join(struct bmq_sub *sub, int *reason, u32 *detail)
 }
 
 static struct bmq_pattern *pattern_get(struct bmq_endpoint *ep, const char *text,
-					  unsigned int len, int *reason, u32 *detail)
+				       unsigned int len, int *reason, u32 *detail)
 {
 	struct bmq_named *named;
 	struct bmq_pattern *pattern;
@@ -350,7 +350,7 @@ static struct bmq_pattern *pattern_get(struct bmq_endpoint *ep, const char *text
  * Return: 0; -ENOSPC: a limit; -ENOMEM; -EINTR: killed.
  */
 int bmq_pattern_subscribe(struct bmq_endpoint *ep, const char *text,
-			     unsigned int len, u64 cookie, u32 *id, int *reason,
+			  unsigned int len, u64 cookie, u32 *id, int *reason,
 			     u32 *detail)
 {
 	struct bmq_bus *bus = ep->bus;

@@ -69,6 +69,7 @@ void bmq_room_forget(struct bmq_endpoint *ep);
 void bmq_room_work(struct work_struct *work);
 bool bmq_room_spent(const struct bmq_endpoint *ep, u64 now);
 
+void bmq_ring_settle(struct bmq_ring *ring);
 bool bmq_evict(struct bmq_bus *bus, struct bmq_user *user, unsigned int nr);
 
 #endif /* _BLIPMQ_PUBLISH_H */

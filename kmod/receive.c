@@ -132,7 +132,7 @@ static int wait_loop(struct bmq_endpoint *ep, const struct blipmq_wait *args)
  */
 int bmq_wait(struct bmq_endpoint *ep, struct blipmq_wait *args)
 {
-	struct bmq_ring *ring = smp_load_acquire(&ep->ring);
+	struct bmq_ring *ring = bmq_endpoint_ring_of(ep);
 	int err;
 
 	if (!ring)
@@ -168,7 +168,7 @@ __poll_t bmq_poll(struct bmq_endpoint *ep, struct file *file, poll_table *table)
 		return EPOLLHUP | EPOLLERR;
 	if (bmq_room_poll(ep))
 		mask |= EPOLLOUT | EPOLLWRNORM;
-	ring = smp_load_acquire(&ep->ring);
+	ring = bmq_endpoint_ring_of(ep);
 	if (!ring)
 		return mask;
 
@@ -237,7 +237,7 @@ static int latch_wait(struct bmq_endpoint *ep, bool nonblock)
 /* Begin to read: the reader's mutex, the mode, a message. */
 static int read_begin(struct bmq_endpoint *ep, bool nonblock, bool nowait, int *reason)
 {
-	struct bmq_ring *ring = smp_load_acquire(&ep->ring);
+	struct bmq_ring *ring = bmq_endpoint_ring_of(ep);
 	int err;
 
 	*reason = BLIPMQ_REASON_RING_NONE;
@@ -351,7 +351,8 @@ ssize_t bmq_read_iter(struct bmq_endpoint *ep, struct iov_iter *to, bool nonbloc
 {
 	const struct bmq_run *run;
 	unsigned long at;
-	u32 length, left;
+	ssize_t length;
+	u32 left;
 	int err, reason;
 
 	err = read_begin(ep, nonblock, nowait, &reason);

@@ -3,7 +3,6 @@
 #ifndef _BLIPMQ_RECEIVE_H
 #define _BLIPMQ_RECEIVE_H
 
-
 #include "endpoint.h"
 
 struct iov_iter;

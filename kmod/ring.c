@@ -103,7 +103,7 @@ static void held_pop(struct bmq_ring *ring)
  * @nr:   how many
  */
 void bmq_ring_lose(struct bmq_ring *ring, struct bmq_sub *sub,
-		      enum blipmq_drop why, unsigned int nr)
+		   enum blipmq_drop why, unsigned int nr)
 {
 	lockdep_assert_held(&ring->lock);
 	if (!nr)
@@ -341,7 +341,7 @@ static bool make_pins(struct bmq_ring *ring, unsigned long nr, u32 policy)
  * up to them; a new one takes one of those that the fan-out raised.
  */
 static struct bmq_stretch *stretch_grow(struct bmq_ring *ring,
-					   struct bmq_run *run, u32 policy,
+					struct bmq_run *run, u32 policy,
 					   bool *fresh)
 {
 	struct bmq_stretch *stretch = stretch_find(ring, run->first);
@@ -446,7 +446,7 @@ void bmq_ring_address(struct bmq_ring *ring, struct bmq_sub *sub, unsigned int n
  * Return: messages written.
  */
 unsigned int bmq_ring_deliver(struct bmq_ring *ring, struct bmq_sub *sub,
-				 struct bmq_chunk *chunk, u32 policy)
+			      struct bmq_chunk *chunk, u32 policy)
 {
 	enum blipmq_drop why = BLIPMQ_DROP_FULL;
 	unsigned int first = 0, want, got, nr;
@@ -506,7 +506,7 @@ static unsigned int pins_prefix(struct bmq_ring *ring,
  * Return: messages, at most @nr.
  */
 unsigned int bmq_ring_capacity(struct bmq_ring *ring,
-				  const struct bmq_chunk *chunk,
+			       const struct bmq_chunk *chunk,
 				  unsigned int nr, unsigned int copies)
 {
 	enum blipmq_drop why;
@@ -583,7 +583,7 @@ u64 bmq_ring_oldest(struct bmq_ring *ring)
  * Return: messages dropped.
  */
 unsigned int bmq_ring_evict(struct bmq_ring *ring,
-			       const struct bmq_user *only)
+			    const struct bmq_user *only)
 {
 	struct bmq_run *run;
 	unsigned int nr;
@@ -633,7 +633,7 @@ bool bmq_ring_drain(struct bmq_ring *ring)
 	for (steps = 0; steps < BMQ_RING_STEPS && ring->tail < ring->prod; steps++) {
 		if (ring->tail >= ring->claim)
 			bmq_ring_lose(ring, ring->subs[slot_at(ring, ring->tail)->sub],
-					 why, 1);
+				      why, 1);
 		slot_leave(ring);
 	}
 	return ring->held_nr || ring->tail < ring->prod;
@@ -869,7 +869,7 @@ static int ring_alloc_pages(struct bmq_ring *ring)
  * Return: 0 or -ENOMEM.
  */
 int bmq_ring_init(struct bmq_ring *ring, struct bmq_store *store,
-		     struct bmq_user *user, u32 entries, u32 held, u32 policy)
+		  struct bmq_user *user, u32 entries, u32 held, u32 policy)
 {
 	spin_lock_init(&ring->lock);
 	ring->store = store;

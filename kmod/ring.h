@@ -215,25 +215,25 @@ struct bmq_chunk {
 };
 
 int bmq_ring_init(struct bmq_ring *ring, struct bmq_store *store,
-		     struct bmq_user *user, u32 entries, u32 held, u32 policy);
+		  struct bmq_user *user, u32 entries, u32 held, u32 policy);
 void bmq_ring_destroy(struct bmq_ring *ring);
 
 int bmq_ring_add_sub(struct bmq_ring *ring, struct bmq_sub *sub,
-			u32 limit);
+		     u32 limit);
 void bmq_ring_del_sub(struct bmq_ring *ring, struct bmq_sub *sub);
 
 bool bmq_ring_look(struct bmq_ring *ring);
 void bmq_ring_reclaim(struct bmq_ring *ring);
 void bmq_ring_address(struct bmq_ring *ring, struct bmq_sub *sub, unsigned int nr);
 unsigned int bmq_ring_deliver(struct bmq_ring *ring, struct bmq_sub *sub,
-				 struct bmq_chunk *chunk, u32 policy);
+			      struct bmq_chunk *chunk, u32 policy);
 unsigned int bmq_ring_capacity(struct bmq_ring *ring,
-				  const struct bmq_chunk *chunk,
+			       const struct bmq_chunk *chunk,
 				  unsigned int nr, unsigned int copies);
 void bmq_ring_lose(struct bmq_ring *ring, struct bmq_sub *sub,
-		      enum blipmq_drop why, unsigned int nr);
+		   enum blipmq_drop why, unsigned int nr);
 unsigned int bmq_ring_evict(struct bmq_ring *ring,
-			       const struct bmq_user *only);
+			    const struct bmq_user *only);
 bool bmq_ring_drain(struct bmq_ring *ring);
 bool bmq_ring_has_room(struct bmq_ring *ring);
 bool bmq_ring_claimed(struct bmq_ring *ring, const struct bmq_sub *sub, u64 *index,
@@ -257,7 +257,7 @@ static inline u64 bmq_ring_waiting(const struct bmq_ring *ring)
 }
 
 static inline struct blipmq_desc *bmq_ring_desc(const struct bmq_ring *ring,
-						   u64 index)
+						u64 index)
 {
 	u32 i = index & (ring->entries - 1);
 

@@ -3,12 +3,13 @@
 #include <linux/nospec.h>
 #include <linux/sched.h>
 
+#include "publish.h"
 #include "stats.h"
 
 /* Add what an endpoint published, and its ring's sums, to @stats. */
 static void add_endpoint(struct bmq_endpoint *ep, struct blipmq_stats *stats)
 {
-	struct bmq_ring *ring = smp_load_acquire(&ep->ring);
+	struct bmq_ring *ring = bmq_endpoint_ring_of(ep);
 	unsigned int i;
 
 	stats->published += atomic64_read(&ep->published);
@@ -19,8 +20,8 @@ static void add_endpoint(struct bmq_endpoint *ep, struct blipmq_stats *stats)
 	if (!ring)
 		return;
 
+	bmq_ring_settle(ring);
 	spin_lock(&ring->lock);
-	bmq_ring_look(ring);
 	stats->delivered += ring->delivered;
 	for (i = 0; i < BLIPMQ_NR_DROPS; i++)
 		stats->drops[i] += ring->page->drops[i];
@@ -62,9 +63,9 @@ static int stats_sub(struct bmq_endpoint *ep, struct blipmq_stats *args)
 		args->head.reason = BLIPMQ_REASON_SUBSCRIPTION;
 		return -ENOENT;
 	}
+	bmq_ring_settle(ring);
 	do {
 		spin_lock(&ring->lock);
-		bmq_ring_look(ring);
 		more = bmq_ring_claimed(ring, sub, &index, &claimed);
 		args->delivered = sub->delivered;
 		for (i = 0; i < BLIPMQ_NR_DROPS; i++)

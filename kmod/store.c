@@ -15,7 +15,7 @@
 #define FIT_WASTE	8	/* of a run that is reused at most 1/8 is spare */
 
 int bmq_store_init(struct bmq_store *store, unsigned long budget,
-		      unsigned int share)
+		   unsigned int share)
 {
 	bmq_purse_init(&store->purse, budget, share);
 	store->max = budget;
@@ -99,7 +99,7 @@ static void idle_unlink(struct bmq_store *store, struct bmq_run *run)
 
 /* Take an idle run of this very account that fits, as it is. */
 static struct bmq_run *idle_take(struct bmq_store *store,
-				    struct bmq_account *account,
+				 struct bmq_account *account,
 				    unsigned int nr)
 {
 	struct bmq_run *run, *fit = NULL;
@@ -142,7 +142,7 @@ static void run_free(struct bmq_store *store, struct bmq_run *run)
 
 /* The idle run whose going serves best to satisfy a limit of @user. */
 static struct bmq_run *idle_of_user(struct bmq_store *store,
-				       const struct bmq_user *user)
+				    const struct bmq_user *user)
 {
 	struct bmq_account *account;
 	int large;
@@ -193,7 +193,7 @@ static bool idle_give_back(struct bmq_store *store, struct bmq_user *user)
  * Return: whether more than @keep pages are idle still.
  */
 bool bmq_store_trim(struct bmq_store *store, unsigned long before,
-		       unsigned long keep)
+		    unsigned long keep)
 {
 	struct bmq_run *run;
 	bool more;
@@ -278,7 +278,7 @@ static void run_insert(struct bmq_store *store, struct bmq_run *run)
  * Return: the run, or NULL.
  */
 struct bmq_run *bmq_store_take(struct bmq_store *store,
-				     struct bmq_account *account,
+			       struct bmq_account *account,
 				     unsigned int nr, int *reason, u32 *detail)
 {
 	struct bmq_run *run;
@@ -318,7 +318,7 @@ err_uncharge:
 
 /* Put @nr references. The last one makes the run idle. Any context that locks. */
 void bmq_run_put(struct bmq_store *store, struct bmq_run *run,
-		    unsigned int nr)
+		 unsigned int nr)
 {
 	struct bmq_account *account = run->account;
 

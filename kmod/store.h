@@ -86,16 +86,16 @@ struct bmq_store {
 };
 
 int bmq_store_init(struct bmq_store *store, unsigned long budget,
-		      unsigned int share);
+		   unsigned int share);
 void bmq_store_destroy(struct bmq_store *store);
 
 struct bmq_run *bmq_store_take(struct bmq_store *store,
-				     struct bmq_account *account,
+			       struct bmq_account *account,
 				     unsigned int nr, int *reason, u32 *detail);
 void bmq_run_put(struct bmq_store *store, struct bmq_run *run,
-		    unsigned int nr);
+		 unsigned int nr);
 bool bmq_store_trim(struct bmq_store *store, unsigned long before,
-		       unsigned long keep);
+		    unsigned long keep);
 
 static inline void bmq_run_get(struct bmq_run *run, unsigned int nr)
 {
@@ -104,7 +104,7 @@ static inline void bmq_run_get(struct bmq_run *run, unsigned int nr)
 
 /* Kernel address of a byte of a run; good up to the end of its page. */
 static inline void *bmq_run_at(const struct bmq_run *run,
-				  unsigned long offset)
+			       unsigned long offset)
 {
 	return page_address(run->pages[offset >> PAGE_SHIFT]) +
 	       (offset & ~PAGE_MASK);

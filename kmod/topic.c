@@ -45,7 +45,7 @@ const struct rhashtable_params bmq_named_params = {
 
 /* Under RCU, or under the match lock. */
 struct bmq_named *bmq_named_find(struct rhashtable *table, const char *text,
-				       unsigned int len)
+				 unsigned int len)
 {
 	struct named_key key = { .text = text, .len = len };
 
@@ -141,7 +141,7 @@ static void topic_remove(struct bmq_topic *topic)
 
 /* The first in order of those of a user, that is the longest idle when sorted. */
 static struct bmq_topic *idle_first(struct bmq_bus *bus,
-				       const struct bmq_user *user)
+				    const struct bmq_user *user)
 {
 	struct rb_node *node = bus->idle_topics.rb_node;
 	struct bmq_topic *topic, *first = NULL;
@@ -283,7 +283,7 @@ static int topic_match(struct bmq_topic *topic, u32 *detail)
 			return BLIPMQ_REASON_MEMORY;
 	}
 	err = bmq_trie_lookup(&bus->trie, topic->text, topic->named.len,
-				 attach_found, topic);
+			      attach_found, topic);
 	if (err == -E2BIG) {
 		*detail = BMQ_TRIE_STEPS;
 		return BLIPMQ_REASON_MATCH_STEPS;
@@ -296,7 +296,7 @@ static int topic_match(struct bmq_topic *topic, u32 *detail)
 /* ---- Finding and making ---- */
 
 static struct bmq_topic *topic_alloc(struct bmq_bus *bus,
-					struct bmq_user *user,
+				     struct bmq_user *user,
 					const char *text, unsigned int len)
 {
 	struct bmq_topic *topic;
@@ -325,7 +325,7 @@ static struct bmq_topic *topic_alloc(struct bmq_bus *bus,
  * subject is looked up under the same lock when it is not found.
  */
 static struct bmq_topic *topic_make(struct bmq_bus *bus,
-				       struct bmq_user *user, const char *text,
+				    struct bmq_user *user, const char *text,
 				       unsigned int len, int *reason, u32 *detail)
 {
 	struct bmq_topic *topic;
@@ -379,7 +379,7 @@ err_idle:
  * Return: a reference, or NULL.
  */
 struct bmq_topic *bmq_topic_get(struct bmq_bus *bus,
-				      struct bmq_user *user, const char *text,
+				struct bmq_user *user, const char *text,
 				      unsigned int len, bool hold, int *reason,
 				      u32 *detail)
 {

@@ -42,7 +42,7 @@ struct bmq_named {
 extern const struct rhashtable_params bmq_named_params;
 
 struct bmq_named *bmq_named_find(struct rhashtable *table, const char *text,
-				       unsigned int len);
+				 unsigned int len);
 
 /* Subscriptions of a pattern; NULL where one left. */
 struct bmq_subs {
@@ -128,7 +128,7 @@ struct bmq_topic {
 };
 
 struct bmq_topic *bmq_topic_get(struct bmq_bus *bus,
-				      struct bmq_user *user, const char *text,
+				struct bmq_user *user, const char *text,
 				      unsigned int len, bool hold, int *reason,
 				      u32 *detail);
 void bmq_topic_put(struct bmq_topic *topic);
@@ -140,11 +140,11 @@ void bmq_topic_detach(struct bmq_topic *topic, struct bmq_pattern *pattern);
 bool bmq_topic_mutes(const struct bmq_topic *topic, u64 sub);
 
 int bmq_fanout_check(const struct bmq_topic *topic,
-			const struct bmq_endpoint *ep, u32 *detail);
+		     const struct bmq_endpoint *ep, u32 *detail);
 int bmq_fanout_birth(struct bmq_topic *topic, u32 *detail);
 
 int bmq_pattern_subscribe(struct bmq_endpoint *ep, const char *text,
-			     unsigned int len, u64 cookie, u32 *id, int *reason,
+			  unsigned int len, u64 cookie, u32 *id, int *reason,
 			     u32 *detail);
 void bmq_pattern_unsubscribe(struct bmq_sub *sub);
 

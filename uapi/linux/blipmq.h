@@ -699,8 +699,9 @@ enum blipmq_stats_kind {
  * @topics, @patterns, @subscriptions, @endpoints: out (bus): how many exist
  * @events:     out (bus): by enum blipmq_event
  *
- * What does not belong to the kind is 0. -EINVAL  kind; -ENOENT  id; -ENXIO  no
- * ring.
+ * What does not belong to the kind is 0, and so is what belongs to a ring on an
+ * endpoint that has none. -EINVAL  kind; -ENOENT  id; -ENXIO  a subscription is
+ * asked for and there is no ring.
  */
 struct blipmq_stats {
 	struct blipmq_head head;
