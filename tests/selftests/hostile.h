@@ -69,25 +69,31 @@ static inline __u64 stamp_word(__u64 number, size_t at)
 	return x ^ x >> 32;
 }
 
-/* The next place of a stamp after the word at @at; the last one ends the payload. */
+/*
+ * The place of the stamp after the one at @at: the last one ends the payload. What is
+ * shorter than two words has the number only.
+ */
 static inline size_t stamp_next(size_t at, size_t len)
 {
-	size_t last = len - sizeof(__u64);
+	size_t last = len - sizeof(__u64), next = at + STAMP_STRIDE;
 
-	return at < last && at + STAMP_STRIDE > last ? last : at + STAMP_STRIDE;
+	if (len < 2 * sizeof(__u64) || at == last)
+		return len;
+	return next + sizeof(__u64) > last ? last : next;
 }
 
 static inline void stamp(void *buf, size_t len, __u64 number)
 {
 	size_t at;
+	__u64 word;
 
 	if (len < sizeof(number)) {
 		memset(buf, (int)number, len);
 		return;
 	}
-	for (at = 0; at + sizeof(number) <= len; at = stamp_next(at, len)) {
-		__u64 word = at ? stamp_word(number, at) : number;
-
+	memcpy(buf, &number, sizeof(number));
+	for (at = stamp_next(0, len); at < len; at = stamp_next(at, len)) {
+		word = stamp_word(number, at);
 		memcpy((char *)buf + at, &word, sizeof(word));
 	}
 }
@@ -107,7 +113,7 @@ static inline bool stamp_holds(const void *buf, size_t len, __u64 *number)
 		return true;
 	}
 	memcpy(number, p, sizeof(*number));
-	for (at = stamp_next(0, len); at + sizeof(word) <= len; at = stamp_next(at, len)) {
+	for (at = stamp_next(0, len); at < len; at = stamp_next(at, len)) {
 		memcpy(&word, p + at, sizeof(word));
 		if (word != stamp_word(*number, at))
 			return false;

@@ -16,10 +16,11 @@ FIXTURE(evict)
 	int other;		/* and of a stranger */
 };
 
-FIXTURE_SETUP(evict)
+static void evict_begin(struct __test_metadata *_metadata, FIXTURE_DATA(evict) *self,
+			const char *share)
 {
 	const struct param params[] = {
-		OPEN_TO_ALL, PATIENT, SMALL_BUDGET, { "share", "50" }, { }
+		OPEN_TO_ALL, PATIENT, SMALL_BUDGET, { "share", share }, { }
 	};
 	int i;
 
@@ -29,6 +30,11 @@ FIXTURE_SETUP(evict)
 	self->other = open_as(GOOD_UID);
 	for (i = 0; i < 4; i++)
 		self->h[i].c.fd = -1;
+}
+
+FIXTURE_SETUP(evict)
+{
+	evict_begin(_metadata, self, "50");
 }
 
 FIXTURE_TEARDOWN(evict)
@@ -189,52 +195,68 @@ TEST(foreign_head)
 
 /* ---- Below the share: when the host has no more ---- */
 
-/* Two messages of two users take what the host allows; a third is below its share. */
+#define HOST_PAGES	(2 * LARGE_PAGES + LARGE_PAGES / 2)
+
+FIXTURE(host_full)
+{
+	FIXTURE_DATA(evict) evict;
+	int third;		/* below its share, when the two others have one large message */
+};
+
+FIXTURE_SETUP(host_full)
+{
+	evict_begin(_metadata, &self->evict, "75");
+	self->third = open_as(THIRD_UID);
+	host_pages_set(HOST_PAGES);
+	host_settle();
+}
+
+FIXTURE_TEARDOWN(host_full)
+{
+	close(self->third);
+	evict_teardown(_metadata, &self->evict);
+}
+
+/* Two messages of two users take what the host allows. */
 static void fill_host(struct __test_metadata *_metadata, FIXTURE_DATA(evict) *self,
 		      enum blipmq_policy policy)
 {
 	ASSERT_EQ(0, holder_open_as(&self->h[0], 0, 0, policy));
 	ASSERT_EQ(0, holder_open_as(&self->h[1], 0, 1, policy));
-	host_pages_set(2 * LARGE_PAGES + LARGE_PAGES / 2);
-	host_settle();
 	EXPECT_EQ(1, publish_large(self->mine, "hold.0"));
 	EXPECT_EQ(1, publish_large(self->other, "hold.1"));
 }
 
-TEST_F(evict, others_below_the_share)
+TEST_F(host_full, others_go)
 {
-	int third = open_as(THIRD_UID);
+	struct holder *h = self->evict.h;
 
-	fill_host(_metadata, self, BLIPMQ_POLICY_DROP_OLDEST);
-	EXPECT_EQ(0, publish_large(third, "nobody"));
-	EXPECT_LE(1, evicted(&self->h[0]) + evicted(&self->h[1]));
+	fill_host(_metadata, &self->evict, BLIPMQ_POLICY_DROP_OLDEST);
+	EXPECT_EQ(0, publish_large(self->third, "nobody"));
+	EXPECT_LE(1, evicted(&h[0]) + evicted(&h[1]));
 	EXPECT_LE(1, bus_event(BLIPMQ_EVENT_EVICTING));
-	close(third);
+	expect_evicted(_metadata, &h[0], evicted(&h[0]), 1 - evicted(&h[0]));
+	expect_evicted(_metadata, &h[1], evicted(&h[1]), 1 - evicted(&h[1]));
 }
 
-TEST_F(evict, no_block_below_the_share)
+TEST_F(host_full, nothing_of_block)
 {
-	int third = open_as(THIRD_UID);
-
-	fill_host(_metadata, self, BLIPMQ_POLICY_BLOCK);
-	EXPECT_REFUSED(third, -ENOBUFS, BLIPMQ_REASON_HOST, 2 * LARGE_PAGES + LARGE_PAGES / 2);
-	expect_evicted(_metadata, &self->h[0], 0, 1);
-	expect_evicted(_metadata, &self->h[1], 0, 1);
-	close(third);
+	fill_host(_metadata, &self->evict, BLIPMQ_POLICY_BLOCK);
+	EXPECT_REFUSED(self->third, -ENOBUFS, BLIPMQ_REASON_HOST, HOST_PAGES);
+	expect_evicted(_metadata, &self->evict.h[0], 0, 1);
+	expect_evicted(_metadata, &self->evict.h[1], 0, 1);
 }
 
-TEST_F(evict, no_claimed_below_the_share)
+TEST_F(host_full, nothing_claimed)
 {
-	int third = open_as(THIRD_UID);
+	struct holder *h = self->evict.h;
 	int i;
 
-	fill_host(_metadata, self, BLIPMQ_POLICY_DROP_OLDEST);
+	fill_host(_metadata, &self->evict, BLIPMQ_POLICY_DROP_OLDEST);
 	for (i = 0; i < 2; i++)
-		EXPECT_EQ(1, consumer_claim(&self->h[i].c, &self->h[i].desc, 1,
-					    &self->h[i].index));
-	EXPECT_REFUSED(third, -ENOBUFS, BLIPMQ_REASON_HOST, 2 * LARGE_PAGES + LARGE_PAGES / 2);
-	EXPECT_EQ(0, evicted(&self->h[0]) + evicted(&self->h[1]));
-	close(third);
+		EXPECT_EQ(1, consumer_claim(&h[i].c, &h[i].desc, 1, &h[i].index));
+	EXPECT_REFUSED(self->third, -ENOBUFS, BLIPMQ_REASON_HOST, HOST_PAGES);
+	EXPECT_EQ(0, evicted(&h[0]) + evicted(&h[1]));
 }
 
 TEST_HARNESS_MAIN

@@ -322,7 +322,7 @@ TEST_F(block, more_slots_than_the_ring_has)
 	ASSERT_EQ(0, consumer_open(&one, 1, 0, BLIPMQ_POLICY_BLOCK));
 	ASSERT_LT(0, subscribe(one.fd, "other", 0));
 	ASSERT_LT(0, subscribe(one.fd, "*", 0));
-	EXPECT_EQ(0, publish_nonblock(self->s.fd, "other", "x", 1));
+	ASSERT_EQ(0, publish_nonblock(self->s.fd, "other", "x", 1));
 	EXPECT_EQ(0, publish(self->s.fd, "other", "x", 1));
 	EXPECT_EQ(4, consumer_drops(&one)[BLIPMQ_DROP_FULL]);
 	consumer_close(&one);

@@ -134,14 +134,17 @@ static void team_saw(struct team *t, const char *payload)
 	__atomic_add_fetch(&t->received, 1, __ATOMIC_RELAXED);
 }
 
-/* The claim and its place in the list are one critical section. */
+/*
+ * The claim and its place in the list are one critical section. A full list is one of as many
+ * messages as may be held: no more is claimed then.
+ */
 static struct claim *team_claim(struct team *t, struct blipmq_desc *descs, unsigned int *n)
 {
 	struct claim *claim = NULL;
 	__u64 index;
 
 	pthread_mutex_lock(&t->lock);
-	*n = consumer_claim(&t->c, descs, 4, &index);
+	*n = t->nr < THREADS ? consumer_claim(&t->c, descs, 4, &index) : 0;
 	if (*n) {
 		claim = &t->claims[(t->first + t->nr++) % THREADS];
 		*claim = (struct claim){ .end = index + *n };

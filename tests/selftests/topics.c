@@ -237,7 +237,7 @@ static void join_once(struct __test_metadata *_metadata, struct birth *b, const 
 	__u64 index, before, number, next = 0;
 	struct consumer c;
 
-	ASSERT_EQ(0, consumer_open(&c, 4096, 0, BLIPMQ_POLICY_BLOCK));
+	ASSERT_EQ(0, consumer_open(&c, 1024, 0, BLIPMQ_POLICY_BLOCK));
 	ASSERT_LT(0, subscribe(c.fd, pattern, 0));
 	before = __atomic_load_n(&b->begun, __ATOMIC_SEQ_CST);
 	do {
@@ -258,7 +258,7 @@ static void join_once(struct __test_metadata *_metadata, struct birth *b, const 
 
 TEST(joining_while_topics_are_born)
 {
-	const struct param params[] = { PATIENT, { "max_user_topics", "4096" }, { } };
+	const struct param params[] = { PATIENT, { "max_user_topics", "512" }, { } };
 	static const char * const patterns[] = { "birth.*", ">", "*.*" };
 	struct birth b = { };
 	pthread_t thread;
