@@ -44,12 +44,15 @@ per_second()
 	number $(($1 * 1000000 / (elapsed + 1)))
 }
 
-# bar PART WHOLE
-bar()
+# printed PART WHOLE: what a reader has printed of what it should; nothing is known of one
+# that prints elsewhere, with a WHOLE of 0.
+printed()
 {
-	local n=$(($1 * BAR_WIDTH / $2))
+	local n
 
-	printf '[%s%*s]' "${BAR:0:n}" $((BAR_WIDTH - n)) ""
+	[ "$2" -gt 0 ] || return 0
+	n=$(($1 * BAR_WIDTH / $2))
+	printf '[%s%*s] %9s' "${BAR:0:n}" $((BAR_WIDTH - n)) "" "$(megabytes "$1")"
 }
 
 # totals: the line that says it all.
@@ -77,9 +80,8 @@ draw()
 	mapfile -t sizes < <(stat -c %s "$TMP"/out.?)
 	line "  $(totals)"
 	for n in $READERS; do
-		line "$(printf '  %d  %-16s %s %9s  %s' "$n" "${PATTERN[n]}" \
-			"$(bar "${sizes[n - 1]}" "${WANT_BYTES[n]}")" \
-			"$(megabytes "${sizes[n - 1]}")" "${STATE[n]}")"
+		line "$(printf '  %d  %-16s %s  %s' "$n" "${PATTERN[n]}" \
+			"$(printed "${sizes[n - 1]}" "${WANT_BYTES[n]}")" "${STATE[n]}")"
 	done
 }
 
