@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /* Users, accounts and the limits on what they take. See account.h. */
 #include <linux/errno.h>
+#include <linux/ktime.h>
 #include <linux/minmax.h>
 #include <linux/slab.h>
 
@@ -75,6 +76,65 @@ static struct bmq_user *user_find(struct bmq_purse *purse, u32 uid)
 	return NULL;
 }
 
+void bmq_user_hold(struct bmq_user *user)
+{
+	spin_lock(&user->purse->lock);
+	user->refs++;
+	spin_unlock(&user->purse->lock);
+}
+
+static void user_free(struct bmq_user *user)
+{
+	host_user_put(user->host_user);
+	kfree(user);
+}
+
+/*
+ * A user that used of its block budget is not forgotten before the minute is over,
+ * or who makes its rings again would have the budget again.
+ */
+static bool user_remembered(const struct bmq_user *user, u64 now)
+{
+	return user->block_used && now < user->block_end;
+}
+
+void bmq_user_put(struct bmq_user *user)
+{
+	struct bmq_purse *purse = user->purse;
+	bool last;
+
+	spin_lock(&purse->lock);
+	last = --user->refs == 0 && !user_remembered(user, ktime_get_ns());
+	if (last)
+		list_del(&user->node);
+	spin_unlock(&purse->lock);
+	if (last)
+		user_free(user);
+}
+
+/* Forget users that are only remembered: those whose minute is over by @now. */
+static void users_forget(struct bmq_purse *purse, u64 now)
+{
+	struct bmq_user *user, *next;
+	LIST_HEAD(gone);
+
+	spin_lock(&purse->lock);
+	list_for_each_entry_safe(user, next, &purse->users, node) {
+		if (!user->refs && !user_remembered(user, now))
+			list_move(&user->node, &gone);
+	}
+	spin_unlock(&purse->lock);
+	list_for_each_entry_safe(user, next, &gone, node)
+		user_free(user);
+}
+
+/* No user has anything any more. */
+void bmq_purse_destroy(struct bmq_purse *purse)
+{
+	users_forget(purse, U64_MAX);
+	WARN_ON_ONCE(!list_empty(&purse->users));
+}
+
 /**
  * bmq_user_get() - the record of a uid, made if there is none
  * @purse: of the bus
@@ -93,6 +153,7 @@ struct bmq_user *bmq_user_get(struct bmq_purse *purse, u32 uid)
 	if (user)
 		return user;
 
+	users_forget(purse, ktime_get_ns());
 	fresh = kzalloc(sizeof(*fresh), GFP_KERNEL_ACCOUNT);
 	hu = kzalloc(sizeof(*hu), GFP_KERNEL_ACCOUNT);
 	if (!fresh || !hu) {
@@ -118,30 +179,6 @@ struct bmq_user *bmq_user_get(struct bmq_purse *purse, u32 uid)
 	host_user_put(fresh->host_user);
 	kfree(fresh);
 	return user;
-}
-
-void bmq_user_hold(struct bmq_user *user)
-{
-	spin_lock(&user->purse->lock);
-	user->refs++;
-	spin_unlock(&user->purse->lock);
-}
-
-void bmq_user_put(struct bmq_user *user)
-{
-	struct bmq_purse *purse = user->purse;
-	bool last;
-
-	spin_lock(&purse->lock);
-	last = --user->refs == 0;
-	if (last)
-		list_del(&user->node);
-	spin_unlock(&purse->lock);
-	if (!last)
-		return;
-
-	host_user_put(user->host_user);
-	kfree(user);
 }
 
 /* Return: 0, or -EMFILE at the limit. */

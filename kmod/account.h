@@ -16,6 +16,7 @@
 #ifndef _BLIPMQ_ACCOUNT_H
 #define _BLIPMQ_ACCOUNT_H
 
+#include <linux/atomic.h>
 #include <linux/list.h>
 #include <linux/spinlock.h>
 #include <linux/types.h>
@@ -70,10 +71,13 @@ struct bmq_purse {
  * @purse:     of the bus
  * @host_user: the same uid, over all buses
  * @uid:       as the initial user namespace has it
- * @refs:      guarded by the purse's lock
+ * @refs:      guarded by the purse's lock; at 0 the user stays, to be found again,
+ *             until the minute of the block budget that it used is over
  * @pages:     of all its accounts
  * @rings:     read without the lock, as bmq_purse.ringers is
- * @endpoints: likewise
+ * @endpoints: how many it has
+ * @idle:    of @pages, those of runs without a message
+ * @pinned:  pages of runs that its rings pin, as often as they pin them
  * @topics:   topics it made; guarded by the bus's match lock
  * @patterns: wildcard patterns it made; likewise
  * @wild_subs: its subscriptions to wildcard patterns; likewise
@@ -92,6 +96,8 @@ struct bmq_user {
 	unsigned long pages;
 	unsigned int rings;
 	unsigned int endpoints;
+	unsigned long idle;
+	atomic_long_t pinned;
 	unsigned int topics;
 	unsigned int patterns;
 	unsigned int wild_subs;
@@ -118,6 +124,7 @@ struct bmq_account {
 	struct list_head idle[2];
 };
 
+void bmq_purse_destroy(struct bmq_purse *purse);
 void bmq_purse_init(struct bmq_purse *purse, unsigned long budget,
 		    unsigned int share);
 
@@ -146,22 +153,25 @@ void bmq_account_uncharge(struct bmq_account *account, unsigned int nr);
 bool bmq_user_over_share(struct bmq_user *user, unsigned int nr);
 
 /**
- * bmq_pin_limit() - pages of runs that one ring of a user may pin
+ * bmq_pin_part() - pages of runs that all rings of a user may pin
  *
- * At most an eighth of the budget, and an equal part of half the budget for
- * each user with rings, of it an equal part for each of this user's rings: all
- * rings together never pin more than half.
+ * An equal part of half the budget for each user with rings: all together never
+ * pin more than half, but for one run that every user may have.
  */
+static inline unsigned long bmq_pin_part(const struct bmq_user *user)
+{
+	unsigned long ringers = READ_ONCE(user->purse->ringers);
+
+	return user->purse->budget / 2 / (ringers ? ringers : 1);
+}
+
+/* Of these, one ring: an equal part, and at most an eighth of the budget. */
 static inline unsigned long bmq_pin_limit(const struct bmq_user *user)
 {
-	const struct bmq_purse *purse = user->purse;
-	unsigned long ringers = READ_ONCE(purse->ringers);
 	unsigned long rings = READ_ONCE(user->rings);
-	unsigned long part = purse->budget / 2;
+	unsigned long limit = bmq_pin_part(user) / (rings ? rings : 1);
 
-	part /= ringers ? ringers : 1;
-	part /= rings ? rings : 1;
-	return part < purse->budget / 8 ? part : purse->budget / 8;
+	return limit < user->purse->budget / 8 ? limit : user->purse->budget / 8;
 }
 
 #endif /* _BLIPMQ_ACCOUNT_H */

@@ -130,7 +130,6 @@ static void bus_init(struct bmq_bus *bus, struct bmq_net *bn)
 {
 	kref_init(&bus->ref);
 	strscpy(bus->name, BUS_DEFAULT, sizeof(bus->name));
-	bus->owner = bn->root;
 	bus->group = make_kgid(bn->user_ns, READ_ONCE(bus_gid));
 	bus->mode = READ_ONCE(bus_mode) & 0777;
 	bus->user_ns = get_user_ns(bn->user_ns);
@@ -257,12 +256,20 @@ static bool in_group(const struct cred *cred, kgid_t group)
 	return gid_eq(cred->egid, group);
 }
 
+/* The root of the namespace, which may get its uid map long after it is made. */
+static kuid_t owner_of(const struct bmq_bus *bus)
+{
+	kuid_t root = make_kuid(bus->user_ns, 0);
+
+	return uid_valid(root) ? root : GLOBAL_ROOT_UID;
+}
+
 /* Mode bits are those of the contract: r, w, x as in a file's mode. */
 u32 bmq_bus_rights(const struct bmq_bus *bus, const struct cred *cred)
 {
 	unsigned int shift = 0;
 
-	if (uid_eq(cred->euid, bus->owner))
+	if (uid_eq(cred->euid, owner_of(bus)))
 		shift = 6;
 	else if (in_group(cred, bus->group))
 		shift = 3;
@@ -310,9 +317,6 @@ static int __net_init net_begin(struct net *net)
 	kref_init(&bn->ref);
 	mutex_init(&bn->lock);
 	bn->user_ns = get_user_ns(net->user_ns);
-	bn->root = make_kuid(net->user_ns, 0);
-	if (!uid_valid(bn->root))
-		bn->root = GLOBAL_ROOT_UID;
 	bn->initial = net_eq(net, &init_net);
 	slot->bn = bn;
 	return 0;

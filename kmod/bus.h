@@ -69,7 +69,6 @@ struct bmq_limits {
  * struct bmq_net - what BlipMQ has in a network namespace
  * @ref:     the namespace and every open file
  * @user_ns: owner of the namespace
- * @root:    its root
  * @initial: it is the first namespace
  * @lock:    guards @bus and @dead
  * @bus:     "default", or NULL until somebody needs it
@@ -78,7 +77,6 @@ struct bmq_limits {
 struct bmq_net {
 	struct kref ref;
 	struct user_namespace *user_ns;
-	kuid_t root;
 	bool initial;
 	struct mutex lock;
 	struct bmq_bus *bus;
@@ -89,7 +87,7 @@ struct bmq_net {
  * struct bmq_bus - see above
  * @ref:       the net while it lives, and every endpoint
  * @name:      fixed
- * @owner, @group, @mode: who may do what; fixed
+ * @group, @mode: who may do what, besides the root of @user_ns, who owns it; fixed
  * @user_ns:   in which ids are told; fixed
  * @pid_ns:    in which pids are told; fixed
  * @limits:    fixed
@@ -124,7 +122,6 @@ struct bmq_net {
 struct bmq_bus {
 	struct kref ref;
 	char name[BLIPMQ_NAME_MAX];
-	kuid_t owner;
 	kgid_t group;
 	umode_t mode;
 	struct user_namespace *user_ns;

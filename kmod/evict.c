@@ -45,11 +45,11 @@ bool bmq_evict(struct bmq_bus *bus, struct bmq_user *user, unsigned int nr)
 	mutex_lock(&bus->evict_lock);
 	rcu_read_lock();
 	for (looked = 0; looked < EVICT_RINGS; looked++) {
-		if (READ_ONCE(bus->store.idle_pages) >= nr)
+		if (bmq_store_idle(&bus->store, only) >= nr)
 			break;
 		ring = next_ring(bus, &wrapped);
 		if (ring && spin_trylock(&ring->lock)) {
-			dropped += bmq_ring_evict(ring, only);
+			dropped += bmq_ring_evict(ring, only, nr);
 			spin_unlock(&ring->lock);
 		} else if (wrapped && !bus->evict_cursor) {
 			break;
@@ -59,7 +59,7 @@ bool bmq_evict(struct bmq_bus *bus, struct bmq_user *user, unsigned int nr)
 	mutex_unlock(&bus->evict_lock);
 	if (dropped)
 		bmq_bus_event(bus, BLIPMQ_EVENT_EVICTING);
-	return dropped || READ_ONCE(bus->store.idle_pages) >= nr;
+	return dropped || bmq_store_idle(&bus->store, only) >= nr;
 }
 
 /* ---- Idle memory ---- */

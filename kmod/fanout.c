@@ -23,7 +23,10 @@ static struct bmq_sub *sub_at(struct bmq_subs *subs, u32 i)
 	return smp_load_acquire(&subs->sub[i]);	/* pairs with subs_add() */
 }
 
-/* Entries of the arrays of subscriptions: how many rings may take a message. */
+/*
+ * Entries of the arrays of subscriptions: how many rings may take a message. @block:
+ * room must be asked for first.
+ */
 static unsigned int count_subs(const struct bmq_topic *topic, bool *block)
 {
 	unsigned int nr = 0;
@@ -34,7 +37,8 @@ static unsigned int count_subs(const struct bmq_topic *topic, bool *block)
 		struct bmq_subs *subs = subs_of(topic, i);
 
 		nr += subs ? subs->nr : 0;
-		*block |= READ_ONCE(topic->patterns[i]->nr_block);
+		*block |= READ_ONCE(topic->patterns[i]->nr_block) ||
+			  READ_ONCE(topic->patterns[i]->cramped);
 	}
 	return nr;
 }
@@ -45,6 +49,41 @@ static u32 policy_now(const struct bmq_endpoint *ep, u64 now)
 	if (ep->ring->policy == BLIPMQ_POLICY_BLOCK && bmq_room_spent(ep, now))
 		return BLIPMQ_POLICY_DROP_OLDEST;
 	return ep->ring->policy;
+}
+
+/* ---- Phase 0: rings that have more subscriptions here than entries ---- */
+
+/* Count the copies of a message that each ring would get, where it may matter. */
+static void count_copies(struct bmq_topic *topic, u64 stamp)
+{
+	u32 i, j;
+
+	lockdep_assert_held(&topic->bus->block_lock);
+	for (i = 0; i < topic->nr_patterns; i++) {
+		struct bmq_subs *subs = subs_of(topic, i);
+
+		for (j = 0; subs && j < subs->nr; j++) {
+			struct bmq_sub *sub = sub_at(subs, j);
+			struct bmq_ring *ring;
+
+			if (!sub || !READ_ONCE(sub->ep->ring->cramped) ||
+			    bmq_topic_mutes(topic, sub->id))
+				continue;
+			ring = sub->ep->ring;
+			spin_lock(&ring->lock);
+			if (ring->copies_stamp != stamp)
+				ring->copies = 0;
+			ring->copies_stamp = stamp;
+			ring->copies += !sub->gone;
+			spin_unlock(&ring->lock);
+		}
+	}
+}
+
+static u32 ring_copies(const struct bmq_ring *ring, u64 stamp)
+{
+	lockdep_assert_held(&ring->lock);
+	return stamp && ring->copies_stamp == stamp ? ring->copies : 1;
 }
 
 /* ---- Phase 1: room in the block rings ---- */
@@ -62,7 +101,7 @@ static unsigned int ring_ask(struct bmq_ring *ring, const struct bmq_sub *sub,
 		ring->multiple = 0;
 	}
 	/* More subscriptions than slots: it never fits, and is lost there. */
-	if (ring->multiple == ring->entries)
+	if (ring_copies(ring, stamp) > ring->entries)
 		goto out;
 	ring->multiple++;
 	nr = bmq_ring_capacity(ring, chunk, nr, ring->multiple);
@@ -78,11 +117,10 @@ out:
  * take. The bus's block lock keeps other fan-outs off these rings until it is
  * written, so room can only grow.
  */
-static unsigned int ask_room(struct bmq_batch *batch, u64 now)
+static unsigned int ask_room(struct bmq_batch *batch, u64 stamp, u64 now)
 {
 	struct bmq_topic *topic = batch->topic;
 	struct bmq_chunk *chunk = &batch->chunk;
-	u64 stamp = ++topic->bus->block_stamp;
 	unsigned int nr = chunk->nr;
 	u32 i, j;
 
@@ -147,7 +185,8 @@ static void lower_runs(struct bmq_store *store, struct bmq_chunk *chunk,
 }
 
 /* Write to one ring; note its reader for the wake, once a chunk. */
-static void sub_deliver(struct bmq_batch *batch, struct bmq_sub *sub, u64 now)
+static void sub_deliver(struct bmq_batch *batch, struct bmq_sub *sub, u64 stamp,
+			u64 now)
 {
 	struct bmq_topic *topic = batch->topic;
 	struct bmq_chunk *chunk = &batch->chunk;
@@ -158,7 +197,7 @@ static void sub_deliver(struct bmq_batch *batch, struct bmq_sub *sub, u64 now)
 
 	spin_lock(&ring->lock);
 	was_broken = ring->broken;
-	nr = bmq_ring_deliver(ring, sub, chunk, policy);
+	nr = bmq_ring_deliver(ring, sub, chunk, policy, ring_copies(ring, stamp));
 	wake = (nr || ring->broken != was_broken) &&
 	       (ring->woken_topic != topic->id || ring->woken_seq != batch->seq);
 	if (wake) {
@@ -183,7 +222,7 @@ static void sub_mute(struct bmq_batch *batch, struct bmq_sub *sub)
 	spin_unlock(&ring->lock);
 }
 
-static void deliver_all(struct bmq_batch *batch, u64 now)
+static void deliver_all(struct bmq_batch *batch, u64 stamp, u64 now)
 {
 	struct bmq_topic *topic = batch->topic;
 	u32 i, j;
@@ -200,13 +239,17 @@ static void deliver_all(struct bmq_batch *batch, u64 now)
 			    bmq_topic_mutes(topic, sub->id))
 				sub_mute(batch, sub);
 			else
-				sub_deliver(batch, sub, now);
+				sub_deliver(batch, sub, stamp, now);
 		}
 	}
 }
 
-/* Take numbers and write. @subs: how many rings may take a message. */
-static void fan_out(struct bmq_batch *batch, unsigned int subs, u64 now)
+/*
+ * Take numbers and write.
+ * @subs:  how many rings may take a message
+ * @stamp: of the count of copies, 0 if there was none
+ */
+static void fan_out(struct bmq_batch *batch, unsigned int subs, u64 stamp, u64 now)
 {
 	struct bmq_topic *topic = batch->topic;
 	struct bmq_chunk *chunk = &batch->chunk;
@@ -215,7 +258,7 @@ static void fan_out(struct bmq_batch *batch, unsigned int subs, u64 now)
 	if (subs) {
 		stamp_headers(topic, chunk, now);
 		raise_runs(chunk, subs);
-		deliver_all(batch, now);
+		deliver_all(batch, stamp, now);
 		lower_runs(&topic->bus->store, chunk, subs);
 	}
 	topic->seq += chunk->nr;
@@ -226,7 +269,7 @@ static int fanout_locked(struct bmq_batch *batch, unsigned int first)
 {
 	struct bmq_topic *topic = batch->topic;
 	struct bmq_chunk *chunk = &batch->chunk;
-	u64 now = ktime_get_ns();
+	u64 stamp, now = ktime_get_ns();
 	unsigned int subs;
 	bool block;
 
@@ -239,14 +282,16 @@ static int fanout_locked(struct bmq_batch *batch, unsigned int first)
 	memset(chunk->used, 0, sizeof(chunk->used));
 	memset(chunk->taken, 0, sizeof(chunk->taken));
 	if (!block) {
-		fan_out(batch, subs, now);
+		fan_out(batch, subs, 0, now);
 		return chunk->nr;
 	}
 
 	spin_lock(&topic->bus->block_lock);
-	chunk->nr = ask_room(batch, now);
+	stamp = ++topic->bus->block_stamp;
+	count_copies(topic, stamp);
+	chunk->nr = ask_room(batch, stamp, now);
 	if (chunk->nr)
-		fan_out(batch, subs, now);
+		fan_out(batch, subs, stamp, now);
 	spin_unlock(&topic->bus->block_lock);
 	return chunk->nr;
 }

@@ -41,20 +41,55 @@ static int subs_room(struct bmq_pattern *pattern, struct bmq_bus *bus, u32 *at)
 	return 0;
 }
 
-/* From here on fan-outs find the subscription. */
+/*
+ * From as many subscriptions on that one topic could match more of them than the
+ * ring has entries, fan-outs count: on all its patterns.
+ */
+static void cramp(struct bmq_endpoint *ep, struct bmq_pattern *pattern)
+{
+	struct bmq_ring *ring = ep->ring;
+	u32 i;
+
+	if (ep->wild_subs + ep->exact_subs <= ring->entries)
+		return;
+	WRITE_ONCE(pattern->cramped, true);
+	if (ring->cramped)
+		return;
+	WRITE_ONCE(ring->cramped, true);
+	for (i = 0; i < ring->nr_subs; i++) {
+		struct bmq_sub *sub;
+
+		spin_lock(&ring->lock);
+		sub = ring->subs[i];
+		if (sub && !sub->gone && sub->pattern)
+			WRITE_ONCE(sub->pattern->cramped, true);
+		spin_unlock(&ring->lock);
+	}
+}
+
+static void count_exact(struct bmq_pattern *pattern, struct bmq_endpoint *ep)
+{
+	struct bmq_subs *subs = subs_of(pattern, ep->bus);
+	u32 i, mine = 1, users = 1;
+
+	for (i = 0; i < subs->nr; i++) {
+		mine += subs->sub[i] && subs->sub[i]->ep == ep;
+		users += subs->sub[i] && subs->sub[i]->ep->user == ep->user;
+	}
+	ep->bus->exact_subs = max(ep->bus->exact_subs, pattern->nr_subs);
+	ep->user->exact_subs = max(ep->user->exact_subs, users);
+	ep->exact_subs = max(ep->exact_subs, mine);
+}
+
+/* Count the subscription, then let fan-outs find it. */
 static int subs_add(struct bmq_pattern *pattern, struct bmq_sub *sub)
 {
 	struct bmq_endpoint *ep = sub->ep;
 	struct bmq_bus *bus = ep->bus;
-	u32 at, mine = 0, users = 0, i;
-	struct bmq_subs *subs;
+	u32 at;
 
 	if (subs_room(pattern, bus, &at))
 		return -ENOMEM;
-	subs = subs_of(pattern, bus);
-	if (ep->ring->policy == BLIPMQ_POLICY_BLOCK)
-		WRITE_ONCE(pattern->nr_block, pattern->nr_block + 1);
-	smp_store_release(&subs->sub[at], sub);	/* pairs with sub_at() in fanout.c */
 	pattern->nr_subs++;
 	bus->nr_subs++;
 	ep->nr_subs++;
@@ -62,15 +97,13 @@ static int subs_add(struct bmq_pattern *pattern, struct bmq_sub *sub)
 		bus->wild_subs++;
 		ep->user->wild_subs++;
 		ep->wild_subs++;
-		return 0;
+	} else {
+		count_exact(pattern, ep);
 	}
-	for (i = 0; i < subs->nr; i++) {
-		mine += subs->sub[i] && subs->sub[i]->ep == ep;
-		users += subs->sub[i] && subs->sub[i]->ep->user == ep->user;
-	}
-	bus->exact_subs = max(bus->exact_subs, pattern->nr_subs);
-	ep->user->exact_subs = max(ep->user->exact_subs, users);
-	ep->exact_subs = max(ep->exact_subs, mine);
+	if (ep->ring->policy == BLIPMQ_POLICY_BLOCK)
+		WRITE_ONCE(pattern->nr_block, pattern->nr_block + 1);
+	cramp(ep, pattern);
+	smp_store_release(&subs_of(pattern, bus)->sub[at], sub);	/* pairs with sub_at() */
 	return 0;
 }
 

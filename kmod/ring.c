@@ -28,10 +28,16 @@ static unsigned int room(const struct bmq_ring *ring)
 
 /* ---- References and charges ---- */
 
+static void charge_pins(struct bmq_ring *ring, const struct bmq_run *run)
+{
+	ring->pinned += run->nr;
+	atomic_long_add(run->nr, &ring->user->pinned);
+}
+
 static void pin(struct bmq_ring *ring, struct bmq_run *run)
 {
 	bmq_run_get(run, 1);
-	ring->pinned += run->nr;
+	charge_pins(ring, run);
 }
 
 /* The only place where a ring puts a reference; the caller clears the record. */
@@ -40,6 +46,7 @@ static void unpin(struct bmq_ring *ring, u32 page)
 	struct bmq_run *run = ring->store->slot[page];
 
 	ring->pinned -= run->nr;
+	atomic_long_sub(run->nr, &ring->user->pinned);
 	bmq_run_put(ring->store, run, 1);
 }
 
@@ -308,10 +315,19 @@ static struct bmq_stretch *stretch_find(struct bmq_ring *ring, u32 page)
 	return NULL;
 }
 
+/*
+ * May the ring pin @nr pages more? Under its own limit or as the only run it has,
+ * if all rings of the user stay under theirs; one run a user may have always.
+ */
 static bool pins_fit(const struct bmq_ring *ring, unsigned long nr)
 {
-	return !ring->pinned ||
-	       ring->pinned + nr <= bmq_pin_limit(ring->user);
+	const struct bmq_user *user = ring->user;
+	unsigned long pinned = atomic_long_read(&user->pinned);
+
+	if (!pinned)
+		return true;
+	return (!ring->pinned || ring->pinned + nr <= bmq_pin_limit(user)) &&
+	       pinned + nr <= bmq_pin_part(user);
 }
 
 /* May the ring pin @nr more pages? Under drop-oldest older messages make way. */
@@ -356,7 +372,7 @@ static struct bmq_stretch *stretch_grow(struct bmq_ring *ring,
 	stretch = &ring->recent[ring->recent_next++ % BMQ_RECENT];
 	stretch->page = run->first;
 	stretch->open = true;
-	ring->pinned += run->nr;
+	charge_pins(ring, run);
 	return stretch;
 }
 
@@ -439,6 +455,8 @@ void bmq_ring_address(struct bmq_ring *ring, struct bmq_sub *sub, unsigned int n
  * @sub:    for which of its subscriptions
  * @chunk:  the messages; each of their runs has a reference to spare for this ring
  * @policy: in force now (a block ring over its budget is drop-oldest)
+ * @copies: how many of its subscriptions match: a message that needs more slots
+ *          than the ring has is lost
  *
  * Every message is written or counted as lost. A ring that is closed, broken or
  * rid of the subscription is absent: it counts nothing.
@@ -446,7 +464,7 @@ void bmq_ring_address(struct bmq_ring *ring, struct bmq_sub *sub, unsigned int n
  * Return: messages written.
  */
 unsigned int bmq_ring_deliver(struct bmq_ring *ring, struct bmq_sub *sub,
-			      struct bmq_chunk *chunk, u32 policy)
+			      struct bmq_chunk *chunk, u32 policy, u32 copies)
 {
 	enum blipmq_drop why = BLIPMQ_DROP_FULL;
 	unsigned int first = 0, want, got, nr;
@@ -460,6 +478,10 @@ unsigned int bmq_ring_deliver(struct bmq_ring *ring, struct bmq_sub *sub,
 		return 0;
 
 	bmq_ring_address(ring, sub, chunk->nr);
+	if (copies > ring->entries) {
+		bmq_ring_lose(ring, sub, BLIPMQ_DROP_FULL, chunk->nr);
+		return 0;
+	}
 	if (policy == BLIPMQ_POLICY_DROP_OLDEST && chunk->nr > ring->entries) {
 		first = chunk->nr - ring->entries;
 		bmq_ring_lose(ring, sub, BLIPMQ_DROP_OLDEST, first);
@@ -476,7 +498,7 @@ static unsigned int pins_prefix(struct bmq_ring *ring,
 				const struct bmq_chunk *chunk,
 				unsigned int nr, unsigned int copies)
 {
-	unsigned long need = 0, limit = bmq_pin_limit(ring->user);
+	unsigned long need = 0;
 	unsigned int i;
 
 	for (i = 0; i < nr; i++) {
@@ -486,7 +508,7 @@ static unsigned int pins_prefix(struct bmq_ring *ring,
 		    stretch_find(ring, run->first))
 			continue;
 		need += run->nr * copies;
-		if (ring->pinned + need > limit && (ring->pinned || i))
+		if (!pins_fit(ring, need) || (i && need > bmq_pin_limit(ring->user)))
 			break;
 	}
 	return i;
@@ -577,13 +599,14 @@ u64 bmq_ring_oldest(struct bmq_ring *ring)
  * bmq_ring_evict() - drop the oldest unclaimed messages for a publisher's need
  * @ring: the ring, locked
  * @only: take only messages that this user pays for, or NULL
+ * @need: pages; stops when as many are idle
  *
  * At most BMQ_RING_STEPS, from the head; never of a block ring.
  *
  * Return: messages dropped.
  */
-unsigned int bmq_ring_evict(struct bmq_ring *ring,
-			    const struct bmq_user *only)
+unsigned int bmq_ring_evict(struct bmq_ring *ring, const struct bmq_user *only,
+			    unsigned int need)
 {
 	struct bmq_run *run;
 	unsigned int nr;
@@ -598,7 +621,8 @@ unsigned int bmq_ring_evict(struct bmq_ring *ring,
 	move_claimed(ring, room(ring) +
 		     min_t(u64, ring->claim - ring->tail, BMQ_RING_STEPS));
 	for (nr = 0; nr < BMQ_RING_STEPS; nr++) {
-		if (ring->tail != ring->claim || ring->claim == ring->prod)
+		if (ring->tail != ring->claim || ring->claim == ring->prod ||
+		    bmq_store_idle(ring->store, only) >= need)
 			break;
 		run = ring->store->slot[slot_at(ring, ring->tail)->page];
 		if (only && run->account->user != only)

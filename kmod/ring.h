@@ -139,6 +139,9 @@ struct bmq_latch {
  * @released_at: when @release moved last, as far as the kernel saw, ns
  * @stamp:   of the last fan-out that asked for room (fanout.c)
  * @multiple: how many of its subscriptions that one counted
+ * @copies_stamp: of the last fan-out that counted all of them
+ * @copies:  what it counted
+ * @cramped: may have more subscriptions on a topic than entries; only ever set
  * @woken_topic, @woken_seq: the last chunk whose fan-out will wake the reader
  */
 struct bmq_ring {
@@ -173,7 +176,10 @@ struct bmq_ring {
 	struct bmq_sub **subs;
 	u32 nr_subs;
 	u32 multiple;
+	u32 copies;
 	u64 stamp;
+	u64 copies_stamp;
+	bool cramped;
 	u64 woken_topic;
 	u64 woken_seq;
 	struct bmq_latch latch;
@@ -226,14 +232,15 @@ bool bmq_ring_look(struct bmq_ring *ring);
 void bmq_ring_reclaim(struct bmq_ring *ring);
 void bmq_ring_address(struct bmq_ring *ring, struct bmq_sub *sub, unsigned int nr);
 unsigned int bmq_ring_deliver(struct bmq_ring *ring, struct bmq_sub *sub,
-			      struct bmq_chunk *chunk, u32 policy);
+			      struct bmq_chunk *chunk, u32 policy,
+			      u32 copies);
 unsigned int bmq_ring_capacity(struct bmq_ring *ring,
 			       const struct bmq_chunk *chunk,
 				  unsigned int nr, unsigned int copies);
 void bmq_ring_lose(struct bmq_ring *ring, struct bmq_sub *sub,
 		   enum blipmq_drop why, unsigned int nr);
-unsigned int bmq_ring_evict(struct bmq_ring *ring,
-			    const struct bmq_user *only);
+unsigned int bmq_ring_evict(struct bmq_ring *ring, const struct bmq_user *only,
+			    unsigned int need);
 bool bmq_ring_drain(struct bmq_ring *ring);
 bool bmq_ring_has_room(struct bmq_ring *ring);
 bool bmq_ring_claimed(struct bmq_ring *ring, const struct bmq_sub *sub, u64 *index,

@@ -95,6 +95,7 @@ static void idle_unlink(struct bmq_store *store, struct bmq_run *run)
 	list_del(&run->in_store);
 	list_del(&run->in_account);
 	store->idle_pages -= run->nr;
+	run->account->user->idle -= run->nr;
 }
 
 /* Take an idle run of this very account that fits, as it is. */
@@ -330,6 +331,7 @@ void bmq_run_put(struct bmq_store *store, struct bmq_run *run,
 	list_add(&run->in_account, &account->idle[run->nr > 1]);
 	list_add_tail(&run->in_store, &store->idle);
 	store->idle_pages += run->nr;
+	account->user->idle += run->nr;
 	spin_unlock(&store->purse.lock);
 }
 
@@ -339,6 +341,7 @@ void bmq_store_destroy(struct bmq_store *store)
 	while (idle_give_back(store, NULL))
 		cond_resched();
 	WARN_ON_ONCE(store->purse.pages);
+	bmq_purse_destroy(&store->purse);
 	kvfree(store->slot);
 	kvfree(store->used);
 }

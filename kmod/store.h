@@ -102,6 +102,13 @@ static inline void bmq_run_get(struct bmq_run *run, unsigned int nr)
 	refcount_add(nr, &run->refs);
 }
 
+/* Pages that are idle: of one user, or of all if NULL. A hint. */
+static inline unsigned long bmq_store_idle(const struct bmq_store *store,
+					   const struct bmq_user *only)
+{
+	return only ? READ_ONCE(only->idle) : READ_ONCE(store->idle_pages);
+}
+
 /* Kernel address of a byte of a run; good up to the end of its page. */
 static inline void *bmq_run_at(const struct bmq_run *run,
 			       unsigned long offset)
