@@ -162,7 +162,7 @@ static int greedy(void *arg)
 	}
 }
 
-static void greedy_case(struct __test_metadata *_metadata, FIXTURE_DATA(hostile) *self,
+static void greedy_case(struct __test_metadata *_metadata, struct scene *scene,
 			unsigned int nr)
 {
 	struct greedy *g = shared(sizeof(*g));
@@ -184,29 +184,29 @@ static void greedy_case(struct __test_metadata *_metadata, FIXTURE_DATA(hostile)
 			TH_LOG("after %llu messages", large.published);
 		}
 	} while (now_ns() < end || large.published < 2 * nr);
-	EXPECT_EQ(0, source_send_until(&self->scene.source, deadline_in(0)));
+	EXPECT_EQ(0, source_send_until(&scene->source, deadline_in(0)));
 	ASSERT_EQ(0, bus_stats(large.fd, &stats));
 	EXPECT_EQ(-ETIME, reap_within(pid, 0));
 	TH_LOG("%llu messages, %llu pages, %llu of them idle", large.published, stats.pages,
 	       stats.idle);
 	slay(pid);
-	self->scene.source.published += large.published;
+	scene->source.published += large.published;
 	source_close(&large);
 }
 
 TEST_F(hostile, all_claimed_1)
 {
-	greedy_case(_metadata, self, 1);
+	greedy_case(_metadata, &self->scene, 1);
 }
 
 TEST_F(hostile, all_claimed_8)
 {
-	greedy_case(_metadata, self, 8);
+	greedy_case(_metadata, &self->scene, 8);
 }
 
 TEST_F(hostile, all_claimed_64)
 {
-	greedy_case(_metadata, self, GREEDY_MAX);
+	greedy_case(_metadata, &self->scene, GREEDY_MAX);
 }
 
 /* ---- Words that no honest subscriber stores ---- */

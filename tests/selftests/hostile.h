@@ -13,6 +13,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
+#include <stdarg.h>
 
 #include "common.h"
 #include "harness.h"
@@ -227,10 +228,18 @@ struct witness {
 	char trouble[160];
 };
 
-#define WITNESS_TROUBLE(w, fmt, ...) do { \
-	if (!(w)->trouble[0]) \
-		snprintf((w)->trouble, sizeof((w)->trouble), fmt, ##__VA_ARGS__); \
-} while (0)
+/* The first trouble stays. */
+static inline __attribute__((format(printf, 2, 3)))
+void witness_trouble(struct witness *w, const char *fmt, ...)
+{
+	va_list args;
+
+	if (w->trouble[0])
+		return;
+	va_start(args, fmt);
+	vsnprintf(w->trouble, sizeof(w->trouble), fmt, args);
+	va_end(args);
+}
 
 /* The highest number seen for each id, by open addressing. */
 struct marks {
@@ -274,16 +283,16 @@ static inline void witness_look(struct witness *w, struct consumer *c, struct ma
 
 	if (h->version != BLIPMQ_HEADER_VERSION || h->length != desc_length(d) ||
 	    d->cookie != WITNESS_COOKIE)
-		WITNESS_TROUBLE(w, "header and descriptor differ: length %u and %u, cookie %llx",
+		witness_trouble(w, "header and descriptor differ: length %u and %u, cookie %llx",
 				h->length, desc_length(d), d->cookie);
 	if (!stamp_holds(consumer_payload(c, d), h->length, &number))
-		WITNESS_TROUBLE(w, "payload of message %llu of topic %llu is not whole",
+		witness_trouble(w, "payload of message %llu of topic %llu is not whole",
 				h->seq, h->topic);
 	if (h->seq <= *seq)
-		WITNESS_TROUBLE(w, "message %llu after %llu of topic %llu", h->seq, *seq,
+		witness_trouble(w, "message %llu after %llu of topic %llu", h->seq, *seq,
 				h->topic);
 	if (h->length >= sizeof(number) && number <= *sent)
-		WITNESS_TROUBLE(w, "number %llu after %llu of sender %llu", number, *sent,
+		witness_trouble(w, "number %llu after %llu of sender %llu", number, *sent,
 				h->sender);
 	w->missing += h->seq - *seq - 1;
 	w->gaps += !!(d->length & BLIPMQ_DESC_GAP);
@@ -319,7 +328,7 @@ static inline void witness_sleep(struct witness *w, struct consumer *c)
 	ret = wait_for(c->fd, 1, WITNESS_LOOK_MS);
 	consumer_arm(c, 0);
 	if (ret && ret != -ETIME)
-		WITNESS_TROUBLE(w, "WAIT: %s", strerror(-ret));
+		witness_trouble(w, "WAIT: %s", strerror(-ret));
 }
 
 static inline int witness_main(void *arg)
@@ -336,7 +345,7 @@ static inline int witness_main(void *arg)
 	ret = consumer_open(&c, w->entries, w->held, w->policy);
 	id = ret ? ret : subscribe(c.fd, w->pattern, WITNESS_COOKIE);
 	if (id < 0)
-		WITNESS_TROUBLE(w, "cannot subscribe: %s", strerror(-id));
+		witness_trouble(w, "cannot subscribe: %s", strerror(-id));
 	__atomic_store_n(&w->ready, true, __ATOMIC_RELEASE);
 	while (!w->trouble[0]) {
 		stop = __atomic_load_n(&w->stop, __ATOMIC_ACQUIRE);
@@ -347,7 +356,7 @@ static inline int witness_main(void *arg)
 		witness_sleep(w, &c);
 	}
 	if (!w->trouble[0] && sub_stats(c.fd, id, &w->stats))
-		WITNESS_TROUBLE(w, "no statistics");
+		witness_trouble(w, "no statistics");
 	if (!w->trouble[0] && !ring_stats(c.fd, &stats))
 		w->wakeups = stats.wakeups;
 	return w->trouble[0] != 0;

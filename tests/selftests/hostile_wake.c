@@ -32,7 +32,7 @@ FIXTURE_TEARDOWN(company)
 
 static int touch(void *arg)
 {
-	return *(volatile char *)arg;
+	return __atomic_load_n((char *)arg, __ATOMIC_RELAXED);
 }
 
 /* A child cannot scribble over its parent's ring: it does not have it. */

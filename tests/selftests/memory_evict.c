@@ -8,15 +8,19 @@
 
 #define SHARE_PAGES	(STORE_PAGES / 2)
 
-FIXTURE(evict)
-{
+struct evict {
 	struct host_pages host;
 	struct holder h[4];
 	int mine;		/* publishers: root's, */
 	int other;		/* and of a stranger */
 };
 
-static void evict_begin(struct __test_metadata *_metadata, FIXTURE_DATA(evict) *self,
+FIXTURE(evict)
+{
+	struct evict e;
+};
+
+static void evict_begin(struct __test_metadata *_metadata, struct evict *e,
 			const char *share)
 {
 	const struct param params[] = {
@@ -25,29 +29,34 @@ static void evict_begin(struct __test_metadata *_metadata, FIXTURE_DATA(evict) *
 	int i;
 
 	ASSERT_EQ(0, fresh_bus(params));
-	host_pages_save(&self->host);
-	self->mine = bus_open(O_RDWR);
-	self->other = open_as(GOOD_UID);
+	host_pages_save(&e->host);
+	e->mine = bus_open(O_RDWR);
+	e->other = open_as(GOOD_UID);
 	for (i = 0; i < 4; i++)
-		self->h[i].c.fd = -1;
+		e->h[i].c.fd = -1;
+}
+
+static void evict_end(struct __test_metadata *_metadata, struct evict *e)
+{
+	int i;
+
+	host_pages_restore(&e->host);
+	for (i = 0; i < 4; i++)
+		if (e->h[i].c.fd >= 0)
+			consumer_close(&e->h[i].c);
+	close(e->mine);
+	close(e->other);
+	expect_bus_empty(_metadata);
 }
 
 FIXTURE_SETUP(evict)
 {
-	evict_begin(_metadata, self, "50");
+	evict_begin(_metadata, &self->e, "50");
 }
 
 FIXTURE_TEARDOWN(evict)
 {
-	int i;
-
-	host_pages_restore(&self->host);
-	for (i = 0; i < 4; i++)
-		if (self->h[i].c.fd >= 0)
-			consumer_close(&self->h[i].c);
-	close(self->mine);
-	close(self->other);
-	expect_bus_empty(_metadata);
+	evict_end(_metadata, &self->e);
 }
 
 static __u64 evicted(struct holder *h)
@@ -73,70 +82,70 @@ static void expect_evicted(struct __test_metadata *_metadata, struct holder *h, 
 
 /* ---- Over the share ---- */
 
-static void own_goes(struct __test_metadata *_metadata, FIXTURE_DATA(evict) *self,
+static void own_goes(struct __test_metadata *_metadata, struct evict *e,
 		     enum blipmq_policy policy)
 {
-	ASSERT_EQ(0, holder_open_as(&self->h[0], 0, 0, policy));
-	ASSERT_EQ(0, holder_open_as(&self->h[1], 0, 1, policy));
-	EXPECT_EQ(1, publish_large(self->mine, "hold.0"));
-	EXPECT_EQ(1, publish_large(self->mine, "hold.1"));
+	ASSERT_EQ(0, holder_open_as(&e->h[0], 0, 0, policy));
+	ASSERT_EQ(0, holder_open_as(&e->h[1], 0, 1, policy));
+	EXPECT_EQ(1, publish_large(e->mine, "hold.0"));
+	EXPECT_EQ(1, publish_large(e->mine, "hold.1"));
 	EXPECT_LE(1, bus_event(BLIPMQ_EVENT_EVICTING));
-	expect_evicted(_metadata, &self->h[0], 1, 0);
-	expect_evicted(_metadata, &self->h[1], 0, 1);
+	expect_evicted(_metadata, &e->h[0], 1, 0);
+	expect_evicted(_metadata, &e->h[1], 0, 1);
 }
 
 TEST_F(evict, own_of_drop_oldest)
 {
-	own_goes(_metadata, self, BLIPMQ_POLICY_DROP_OLDEST);
+	own_goes(_metadata, &self->e, BLIPMQ_POLICY_DROP_OLDEST);
 }
 
 TEST_F(evict, own_of_drop_newest)
 {
-	own_goes(_metadata, self, BLIPMQ_POLICY_DROP_NEWEST);
+	own_goes(_metadata, &self->e, BLIPMQ_POLICY_DROP_NEWEST);
 }
 
 TEST_F(evict, nothing_of_block)
 {
-	ASSERT_EQ(0, holder_open_as(&self->h[0], 0, 0, BLIPMQ_POLICY_BLOCK));
-	EXPECT_EQ(1, publish_large(self->mine, "hold.0"));
-	EXPECT_REFUSED(self->mine, -ENOBUFS, BLIPMQ_REASON_SHARE, SHARE_PAGES);
-	expect_evicted(_metadata, &self->h[0], 0, 1);
+	ASSERT_EQ(0, holder_open_as(&self->e.h[0], 0, 0, BLIPMQ_POLICY_BLOCK));
+	EXPECT_EQ(1, publish_large(self->e.mine, "hold.0"));
+	EXPECT_REFUSED(self->e.mine, -ENOBUFS, BLIPMQ_REASON_SHARE, SHARE_PAGES);
+	expect_evicted(_metadata, &self->e.h[0], 0, 1);
 	EXPECT_EQ(0, bus_event(BLIPMQ_EVENT_EVICTING));
 }
 
 TEST_F(evict, nothing_claimed)
 {
-	ASSERT_EQ(0, holder_open(&self->h[0], 0, 0));
-	EXPECT_EQ(1, hold_large(&self->h[0], self->mine));
-	EXPECT_REFUSED(self->mine, -ENOBUFS, BLIPMQ_REASON_SHARE, SHARE_PAGES);
-	EXPECT_EQ(0, evicted(&self->h[0]));
-	consumer_release(&self->h[0].c, self->h[0].index + 1);
-	EXPECT_EQ(0, publish_large(self->mine, "nobody"));
+	ASSERT_EQ(0, holder_open(&self->e.h[0], 0, 0));
+	EXPECT_EQ(1, hold_large(&self->e.h[0], self->e.mine));
+	EXPECT_REFUSED(self->e.mine, -ENOBUFS, BLIPMQ_REASON_SHARE, SHARE_PAGES);
+	EXPECT_EQ(0, evicted(&self->e.h[0]));
+	consumer_release(&self->e.h[0].c, self->e.h[0].index + 1);
+	EXPECT_EQ(0, publish_large(self->e.mine, "nobody"));
 }
 
 TEST_F(evict, nothing_of_others)
 {
-	ASSERT_EQ(0, holder_open(&self->h[0], 0, 0));
-	ASSERT_EQ(0, holder_open(&self->h[1], 0, 1));
-	EXPECT_EQ(1, publish_large(self->other, "hold.0"));
-	EXPECT_EQ(1, publish_large(self->mine, "hold.1"));
+	ASSERT_EQ(0, holder_open(&self->e.h[0], 0, 0));
+	ASSERT_EQ(0, holder_open(&self->e.h[1], 0, 1));
+	EXPECT_EQ(1, publish_large(self->e.other, "hold.0"));
+	EXPECT_EQ(1, publish_large(self->e.mine, "hold.1"));
 	/* Both are over now: each gets its own. */
-	EXPECT_EQ(0, publish_large(self->mine, "nobody"));
-	EXPECT_EQ(0, evicted(&self->h[0]));
-	EXPECT_EQ(1, evicted(&self->h[1]));
-	EXPECT_EQ(0, publish_large(self->other, "nobody"));
-	expect_evicted(_metadata, &self->h[0], 1, 0);
-	expect_evicted(_metadata, &self->h[1], 1, 0);
+	EXPECT_EQ(0, publish_large(self->e.mine, "nobody"));
+	EXPECT_EQ(0, evicted(&self->e.h[0]));
+	EXPECT_EQ(1, evicted(&self->e.h[1]));
+	EXPECT_EQ(0, publish_large(self->e.other, "nobody"));
+	expect_evicted(_metadata, &self->e.h[0], 1, 0);
+	expect_evicted(_metadata, &self->e.h[1], 1, 0);
 }
 
 /* Idle pages of others, which its share does not give it, do not keep its own from going. */
 TEST_F(evict, own_beside_idle_of_others)
 {
-	ASSERT_EQ(0, holder_open(&self->h[0], 0, 0));
-	EXPECT_EQ(0, publish_large(self->other, "nobody"));
-	EXPECT_EQ(1, publish_large(self->mine, "hold.0"));
-	EXPECT_EQ(0, publish_large(self->mine, "nobody"));
-	expect_evicted(_metadata, &self->h[0], 1, 0);
+	ASSERT_EQ(0, holder_open(&self->e.h[0], 0, 0));
+	EXPECT_EQ(0, publish_large(self->e.other, "nobody"));
+	EXPECT_EQ(1, publish_large(self->e.mine, "hold.0"));
+	EXPECT_EQ(0, publish_large(self->e.mine, "nobody"));
+	expect_evicted(_metadata, &self->e.h[0], 1, 0);
 }
 
 /*
@@ -199,13 +208,13 @@ TEST(foreign_head)
 
 FIXTURE(host_full)
 {
-	FIXTURE_DATA(evict) evict;
+	struct evict e;
 	int third;		/* below its share, when the two others have one large message */
 };
 
 FIXTURE_SETUP(host_full)
 {
-	evict_begin(_metadata, &self->evict, "75");
+	evict_begin(_metadata, &self->e, "75");
 	self->third = open_as(THIRD_UID);
 	host_pages_set(HOST_PAGES);
 	host_settle();
@@ -214,24 +223,24 @@ FIXTURE_SETUP(host_full)
 FIXTURE_TEARDOWN(host_full)
 {
 	close(self->third);
-	evict_teardown(_metadata, &self->evict);
+	evict_end(_metadata, &self->e);
 }
 
 /* Two messages of two users take what the host allows. */
-static void fill_host(struct __test_metadata *_metadata, FIXTURE_DATA(evict) *self,
+static void fill_host(struct __test_metadata *_metadata, struct evict *e,
 		      enum blipmq_policy policy)
 {
-	ASSERT_EQ(0, holder_open_as(&self->h[0], 0, 0, policy));
-	ASSERT_EQ(0, holder_open_as(&self->h[1], 0, 1, policy));
-	EXPECT_EQ(1, publish_large(self->mine, "hold.0"));
-	EXPECT_EQ(1, publish_large(self->other, "hold.1"));
+	ASSERT_EQ(0, holder_open_as(&e->h[0], 0, 0, policy));
+	ASSERT_EQ(0, holder_open_as(&e->h[1], 0, 1, policy));
+	EXPECT_EQ(1, publish_large(e->mine, "hold.0"));
+	EXPECT_EQ(1, publish_large(e->other, "hold.1"));
 }
 
 TEST_F(host_full, others_go)
 {
-	struct holder *h = self->evict.h;
+	struct holder *h = self->e.h;
 
-	fill_host(_metadata, &self->evict, BLIPMQ_POLICY_DROP_OLDEST);
+	fill_host(_metadata, &self->e, BLIPMQ_POLICY_DROP_OLDEST);
 	EXPECT_EQ(0, publish_large(self->third, "nobody"));
 	EXPECT_LE(1, evicted(&h[0]) + evicted(&h[1]));
 	EXPECT_LE(1, bus_event(BLIPMQ_EVENT_EVICTING));
@@ -241,18 +250,18 @@ TEST_F(host_full, others_go)
 
 TEST_F(host_full, nothing_of_block)
 {
-	fill_host(_metadata, &self->evict, BLIPMQ_POLICY_BLOCK);
+	fill_host(_metadata, &self->e, BLIPMQ_POLICY_BLOCK);
 	EXPECT_REFUSED(self->third, -ENOBUFS, BLIPMQ_REASON_HOST, HOST_PAGES);
-	expect_evicted(_metadata, &self->evict.h[0], 0, 1);
-	expect_evicted(_metadata, &self->evict.h[1], 0, 1);
+	expect_evicted(_metadata, &self->e.h[0], 0, 1);
+	expect_evicted(_metadata, &self->e.h[1], 0, 1);
 }
 
 TEST_F(host_full, nothing_claimed)
 {
-	struct holder *h = self->evict.h;
+	struct holder *h = self->e.h;
 	int i;
 
-	fill_host(_metadata, &self->evict, BLIPMQ_POLICY_DROP_OLDEST);
+	fill_host(_metadata, &self->e, BLIPMQ_POLICY_DROP_OLDEST);
 	for (i = 0; i < 2; i++)
 		EXPECT_EQ(1, consumer_claim(&h[i].c, &h[i].desc, 1, &h[i].index));
 	EXPECT_REFUSED(self->third, -ENOBUFS, BLIPMQ_REASON_HOST, HOST_PAGES);

@@ -10,33 +10,43 @@
 #define BUDGET_MS	300
 #define GRACE_MS	100	/* after a release, before a stall is charged */
 
-FIXTURE(block)
-{
+/* A block ring of 8 entries, and who publishes to it. */
+struct pair {
 	struct consumer c;
 	struct source s;
 };
 
-static void begin(struct __test_metadata *_metadata, FIXTURE_DATA(block) *self,
-		  const struct param *params)
+static void pair_begin(struct __test_metadata *_metadata, struct pair *p,
+		       const struct param *params)
 {
 	ASSERT_EQ(0, fresh_bus(params));
-	ASSERT_EQ(0, source_open(&self->s, SUBJECT, LENGTH, 64));
-	ASSERT_EQ(0, consumer_open(&self->c, 8, 0, BLIPMQ_POLICY_BLOCK));
-	ASSERT_LT(0, subscribe(self->c.fd, SUBJECT, WITNESS_COOKIE));
+	ASSERT_EQ(0, source_open(&p->s, SUBJECT, LENGTH, 64));
+	ASSERT_EQ(0, consumer_open(&p->c, 8, 0, BLIPMQ_POLICY_BLOCK));
+	ASSERT_LT(0, subscribe(p->c.fd, SUBJECT, WITNESS_COOKIE));
 }
+
+static void pair_end(struct __test_metadata *_metadata, struct pair *p)
+{
+	consumer_close(&p->c);
+	source_close(&p->s);
+	expect_bus_empty(_metadata);
+}
+
+FIXTURE(block)
+{
+	struct pair pair;
+};
 
 FIXTURE_SETUP(block)
 {
 	const struct param params[] = { OPEN_TO_ALL, PATIENT, { } };
 
-	begin(_metadata, self, params);
+	pair_begin(_metadata, &self->pair, params);
 }
 
 FIXTURE_TEARDOWN(block)
 {
-	consumer_close(&self->c);
-	source_close(&self->s);
-	expect_bus_empty(_metadata);
+	pair_end(_metadata, &self->pair);
 }
 
 /* ---- Taking ---- */
@@ -152,16 +162,16 @@ TEST_F(block, publisher_waits)
 	struct pusher p;
 	__u64 last = 0;
 
-	push_start(_metadata, &p, &self->s, 40, &self->c);
-	EXPECT_EQ(8, consumer_prod(&self->c));
-	EXPECT_LT(0, consumer_blocked(&self->c));
-	take(_metadata, &self->c, 40, &last);
+	push_start(_metadata, &p, &self->pair.s, 40, &self->pair.c);
+	EXPECT_EQ(8, consumer_prod(&self->pair.c));
+	EXPECT_LT(0, consumer_blocked(&self->pair.c));
+	take(_metadata, &self->pair.c, 40, &last);
 	push_end(_metadata, &p);
 	EXPECT_EQ(0, p.ret);
 	EXPECT_EQ(40, p.pub.done);
 	EXPECT_EQ(40, p.pub.delivered);
 	EXPECT_EQ(0, p.pub.error);
-	ASSERT_EQ(0, ring_stats(self->c.fd, &stats));
+	ASSERT_EQ(0, ring_stats(self->pair.c.fd, &stats));
 	EXPECT_EQ(40, stats.delivered);
 	EXPECT_EQ(0, sum_drops(stats.drops));
 }
@@ -185,38 +195,38 @@ TEST_F(block, told_to_come_again)
 
 	other = bus_open(O_RDWR);
 	ASSERT_EQ(0, bind_bus(other, "default"));
-	EXPECT_EQ(POLLOUT, writable(self->s.fd));
+	EXPECT_EQ(POLLOUT, writable(self->pair.s.fd));
 
 	memset(results, POISON, sizeof(results));
 	pub = (struct blipmq_publish){ };
-	ASSERT_EQ(0, send_nonblock(&self->s, 20, &pub));
+	ASSERT_EQ(0, send_nonblock(&self->pair.s, 20, &pub));
 	EXPECT_EQ(8, pub.done);
 	EXPECT_EQ(-EAGAIN, pub.error);
 	EXPECT_EQ(BLIPMQ_REASON_ROOM, pub.head.reason);
-	EXPECT_EQ(0, writable(self->s.fd));
+	EXPECT_EQ(0, writable(self->pair.s.fd));
 	/* Only who was told is not writable. */
 	EXPECT_EQ(POLLOUT, writable(other));
 
 	pub = (struct blipmq_publish){
 		.head.flags = BLIPMQ_PUBLISH_NONBLOCK,
-		.messages = ptr_u64(self->s.messages),
+		.messages = ptr_u64(self->pair.s.messages),
 		.nr = 20,
 		.results = ptr_u64(results),
 	};
-	EXPECT_EQ(-EAGAIN, do_publish(self->s.fd, &pub));
+	EXPECT_EQ(-EAGAIN, do_publish(self->pair.s.fd, &pub));
 	EXPECT_EQ(BLIPMQ_REASON_ROOM, pub.head.reason);
 	EXPECT_EQ(0, pub.done);
 	EXPECT_EQ(-EAGAIN, pub.error);
 	EXPECT_EQ(-EAGAIN, results[0].error);
 	EXPECT_EQ(BLIPMQ_REASON_ROOM, results[0].reason);
 	EXPECT_EQ(0, results[0].seq);
-	EXPECT_EQ(0, writable(self->s.fd));
+	EXPECT_EQ(0, writable(self->pair.s.fd));
 
-	take(_metadata, &self->c, 1, &last);
-	EXPECT_EQ(POLLOUT, writable(self->s.fd));
-	ASSERT_EQ(0, send_nonblock(&self->s, 20, &pub));
+	take(_metadata, &self->pair.c, 1, &last);
+	EXPECT_EQ(POLLOUT, writable(self->pair.s.fd));
+	ASSERT_EQ(0, send_nonblock(&self->pair.s, 20, &pub));
 	EXPECT_EQ(1, pub.done);
-	take(_metadata, &self->c, 8, &last);
+	take(_metadata, &self->pair.c, 8, &last);
 	close(other);
 }
 
@@ -224,11 +234,11 @@ TEST_F(block, o_nonblock_file)
 {
 	__u64 last = 0;
 
-	ASSERT_EQ(0, fcntl(self->s.fd, F_SETFL, O_RDWR | O_NONBLOCK));
-	EXPECT_EQ(8, source_send_nr(&self->s, 10));
-	EXPECT_EQ(-EAGAIN, source_send_nr(&self->s, 1));
-	EXPECT_EQ(0, writable(self->s.fd));
-	take(_metadata, &self->c, 8, &last);
+	ASSERT_EQ(0, fcntl(self->pair.s.fd, F_SETFL, O_RDWR | O_NONBLOCK));
+	EXPECT_EQ(8, source_send_nr(&self->pair.s, 10));
+	EXPECT_EQ(-EAGAIN, source_send_nr(&self->pair.s, 1));
+	EXPECT_EQ(0, writable(self->pair.s.fd));
+	take(_metadata, &self->pair.c, 8, &last);
 }
 
 struct poller {
@@ -252,18 +262,18 @@ static void *poll_out(void *arg)
 /* Who sleeps until it is writable is woken by a release, which is no call. */
 TEST_F(block, poller_is_woken)
 {
-	struct poller p = { .fd = self->s.fd };
+	struct poller p = { .fd = self->pair.s.fd };
 	struct blipmq_publish pub;
 	pthread_t thread;
 	__u64 last = 0;
 
-	ASSERT_EQ(0, send_nonblock(&self->s, 20, &pub));
+	ASSERT_EQ(0, send_nonblock(&self->pair.s, 20, &pub));
 	ASSERT_EQ(0, pthread_create(&thread, NULL, poll_out, &p));
 	while (!__atomic_load_n(&p.tid, __ATOMIC_ACQUIRE))
 		sleep_ms(1);
 	ASSERT_TRUE(wait_asleep(p.tid));
 	EXPECT_FALSE(__atomic_load_n(&p.done, __ATOMIC_ACQUIRE));
-	take(_metadata, &self->c, 8, &last);
+	take(_metadata, &self->pair.c, 8, &last);
 	pthread_join(thread, NULL);
 	EXPECT_EQ(1, p.ret);
 }
@@ -282,18 +292,18 @@ TEST_F(block, all_or_nothing)
 	ASSERT_EQ(0, consumer_open(&loose, 64, 0, BLIPMQ_POLICY_DROP_OLDEST));
 	ASSERT_LT(0, subscribe(loose.fd, ">", 0));
 
-	ASSERT_EQ(0, send_nonblock(&self->s, 10, &pub));
+	ASSERT_EQ(0, send_nonblock(&self->pair.s, 10, &pub));
 	EXPECT_EQ(4, pub.done);
 	EXPECT_EQ(12, pub.delivered);
-	EXPECT_EQ(4, consumer_prod(&self->c));
+	EXPECT_EQ(4, consumer_prod(&self->pair.c));
 	EXPECT_EQ(4, consumer_prod(&small));
 	EXPECT_EQ(4, consumer_prod(&loose));
 
 	take(_metadata, &small, 2, &small_last);
-	ASSERT_EQ(0, send_nonblock(&self->s, 10, &pub));
+	ASSERT_EQ(0, send_nonblock(&self->pair.s, 10, &pub));
 	EXPECT_EQ(2, pub.done);
-	take(_metadata, &self->c, 6, &last);
-	EXPECT_EQ(-EAGAIN, send_nonblock(&self->s, 1, &pub));
+	take(_metadata, &self->pair.c, 6, &last);
+	EXPECT_EQ(-EAGAIN, send_nonblock(&self->pair.s, 1, &pub));
 	take(_metadata, &small, 4, &small_last);
 	take(_metadata, &loose, 6, &loose_last);
 	consumer_close(&small);
@@ -305,12 +315,12 @@ TEST_F(block, twice_into_one_ring)
 {
 	struct blipmq_publish pub;
 
-	ASSERT_LT(0, subscribe(self->c.fd, ">", 0));
-	ASSERT_EQ(0, send_nonblock(&self->s, 10, &pub));
+	ASSERT_LT(0, subscribe(self->pair.c.fd, ">", 0));
+	ASSERT_EQ(0, send_nonblock(&self->pair.s, 10, &pub));
 	EXPECT_EQ(4, pub.done);
 	EXPECT_EQ(8, pub.delivered);
-	EXPECT_EQ(8, consumer_drain(&self->c));
-	ASSERT_EQ(0, send_nonblock(&self->s, 2, &pub));
+	EXPECT_EQ(8, consumer_drain(&self->pair.c));
+	ASSERT_EQ(0, send_nonblock(&self->pair.s, 2, &pub));
 	EXPECT_EQ(2, pub.done);
 }
 
@@ -322,8 +332,8 @@ TEST_F(block, more_slots_than_the_ring_has)
 	ASSERT_EQ(0, consumer_open(&one, 1, 0, BLIPMQ_POLICY_BLOCK));
 	ASSERT_LT(0, subscribe(one.fd, "other", 0));
 	ASSERT_LT(0, subscribe(one.fd, "*", 0));
-	ASSERT_EQ(0, publish_nonblock(self->s.fd, "other", "x", 1));
-	EXPECT_EQ(0, publish(self->s.fd, "other", "x", 1));
+	ASSERT_EQ(0, publish_nonblock(self->pair.s.fd, "other", "x", 1));
+	EXPECT_EQ(0, publish(self->pair.s.fd, "other", "x", 1));
 	EXPECT_EQ(4, consumer_drops(&one)[BLIPMQ_DROP_FULL]);
 	consumer_close(&one);
 }
@@ -335,16 +345,16 @@ TEST_F(block, claimed_and_not_released)
 	struct blipmq_publish pub;
 	__u64 index;
 
-	EXPECT_EQ(2, self->c.info.held);
-	ASSERT_EQ(0, send_nonblock(&self->s, 8, &pub));
-	ASSERT_EQ(8, consumer_claim(&self->c, descs, 8, &index));
-	ASSERT_EQ(0, send_nonblock(&self->s, 8, &pub));
+	EXPECT_EQ(2, self->pair.c.info.held);
+	ASSERT_EQ(0, send_nonblock(&self->pair.s, 8, &pub));
+	ASSERT_EQ(8, consumer_claim(&self->pair.c, descs, 8, &index));
+	ASSERT_EQ(0, send_nonblock(&self->pair.s, 8, &pub));
 	EXPECT_EQ(2, pub.done);
-	EXPECT_EQ(-EAGAIN, send_nonblock(&self->s, 8, &pub));
-	consumer_release(&self->c, index + 8);
-	ASSERT_EQ(0, send_nonblock(&self->s, 8, &pub));
+	EXPECT_EQ(-EAGAIN, send_nonblock(&self->pair.s, 8, &pub));
+	consumer_release(&self->pair.c, index + 8);
+	ASSERT_EQ(0, send_nonblock(&self->pair.s, 8, &pub));
 	EXPECT_EQ(6, pub.done);
-	EXPECT_EQ(0, sum_drops(consumer_drops(&self->c)));
+	EXPECT_EQ(0, sum_drops(consumer_drops(&self->pair.c)));
 }
 
 /* Two topics with the same two block rings, which heard of them in opposite order. */
@@ -415,7 +425,7 @@ TEST_F(block, opposite_orders)
 		writers[i] = spawn(crossed_writer, (void *)x[i].first);
 	for (i = 0; i < 2; i++)
 		EXPECT_EQ(0, reap(writers[i]));
-	ASSERT_EQ(0, bus_stats(self->s.fd, &stats));
+	ASSERT_EQ(0, bus_stats(self->pair.s.fd, &stats));
 	for (i = 0; i < 2; i++)
 		__atomic_store_n(&x[i].expected, stats.published, __ATOMIC_RELAXED);
 	for (i = 0; i < 2; i++) {
@@ -440,28 +450,28 @@ TEST_F(block, signal)
 
 	sigaction(SIGUSR1, &action, NULL);
 	/* The count of those done ... */
-	push_start(_metadata, &p, &self->s, 20, &self->c);
+	push_start(_metadata, &p, &self->pair.s, 20, &self->pair.c);
 	push_interrupt(&p);
 	push_end(_metadata, &p);
 	EXPECT_EQ(0, p.ret);
 	EXPECT_EQ(8, p.pub.done);
 	EXPECT_EQ(-EINTR, p.pub.error);
 	/* ... or the error. */
-	push_start(_metadata, &p, &self->s, 20, &self->c);
+	push_start(_metadata, &p, &self->pair.s, 20, &self->pair.c);
 	push_interrupt(&p);
 	push_end(_metadata, &p);
 	EXPECT_EQ(-EINTR, p.ret);
 	EXPECT_EQ(0, p.pub.done);
-	take(_metadata, &self->c, 8, &last);
-	EXPECT_EQ(0, consumer_prod(&self->c) - last);
+	take(_metadata, &self->pair.c, 8, &last);
+	EXPECT_EQ(0, consumer_prod(&self->pair.c) - last);
 }
 
 TEST_F(block, full_ring_closes)
 {
 	struct pusher p;
 
-	push_start(_metadata, &p, &self->s, 20, &self->c);
-	consumer_close(&self->c);
+	push_start(_metadata, &p, &self->pair.s, 20, &self->pair.c);
+	consumer_close(&self->pair.c);
 	push_end(_metadata, &p);
 	EXPECT_EQ(0, p.ret);
 	EXPECT_EQ(20, p.pub.done);
@@ -472,13 +482,13 @@ TEST_F(block, full_ring_breaks)
 {
 	struct pusher p;
 
-	push_start(_metadata, &p, &self->s, 20, &self->c);
-	consumer_store(consumer_claim_word(&self->c), 1000);
+	push_start(_metadata, &p, &self->pair.s, 20, &self->pair.c);
+	consumer_store(consumer_claim_word(&self->pair.c), 1000);
 	push_end(_metadata, &p);
 	EXPECT_EQ(0, p.ret);
 	EXPECT_EQ(20, p.pub.done);
 	EXPECT_EQ(8, p.pub.delivered);
-	EXPECT_EQ(1, consumer_broken(&self->c));
+	EXPECT_EQ(1, consumer_broken(&self->pair.c));
 }
 
 TEST_F(block, full_ring_unsubscribes)
@@ -487,11 +497,11 @@ TEST_F(block, full_ring_unsubscribes)
 	struct pusher p;
 	__u64 last = 0;
 
-	push_start(_metadata, &p, &self->s, 20, &self->c);
-	ASSERT_EQ(0, do_unsubscribe(self->c.fd, &unsub));
+	push_start(_metadata, &p, &self->pair.s, 20, &self->pair.c);
+	ASSERT_EQ(0, do_unsubscribe(self->pair.c.fd, &unsub));
 	push_end(_metadata, &p);
 	EXPECT_EQ(20, p.pub.done);
-	take(_metadata, &self->c, 8, &last);
+	take(_metadata, &self->pair.c, 8, &last);
 }
 
 static int never_reads(void *arg)
@@ -517,16 +527,16 @@ TEST_F(block, reader_is_killed)
 		ASSERT_EQ(-ETIME, reap_within(pid, 1));
 	ASSERT_EQ(0, source_open(&s, "killed", LENGTH, 64));
 	/* Its ring is not mapped here; the one that is, is full beside it. */
-	ASSERT_LT(0, subscribe(self->c.fd, "killed", WITNESS_COOKIE));
-	push_start(_metadata, &p, &s, 8 + 8, &self->c);
-	EXPECT_EQ(8, consumer_drain(&self->c));
+	ASSERT_LT(0, subscribe(self->pair.c.fd, "killed", WITNESS_COOKIE));
+	push_start(_metadata, &p, &s, 8 + 8, &self->pair.c);
+	EXPECT_EQ(8, consumer_drain(&self->pair.c));
 	sleep_ms(50);
 	EXPECT_FALSE(__atomic_load_n(&p.done, __ATOMIC_ACQUIRE));
 	slay(pid);
 	push_end(_metadata, &p);
 	EXPECT_EQ(16, p.pub.done);
 	EXPECT_EQ(8 + 8 + 8, p.pub.delivered);
-	EXPECT_EQ(8, consumer_drain(&self->c));
+	EXPECT_EQ(8, consumer_drain(&self->pair.c));
 	source_close(&s);
 }
 
@@ -584,7 +594,7 @@ TEST_F(block, full_of_pages)
 	unsigned int fit;
 	struct source s;
 
-	consumer_close(&self->c);
+	consumer_close(&self->pair.c);
 	ASSERT_EQ(0, consumer_open(&c, 64, 0, BLIPMQ_POLICY_BLOCK));
 	ASSERT_LT(0, subscribe(c.fd, "large", 0));
 	ASSERT_EQ(0, source_open(&s, "large", 1 << 20, 16));
@@ -605,19 +615,19 @@ TEST_F(block, full_of_pages)
 
 FIXTURE(budget)
 {
-	FIXTURE_DATA(block) block;
+	struct pair pair;
 };
 
 FIXTURE_SETUP(budget)
 {
 	const struct param params[] = { OPEN_TO_ALL, { "block_budget", "300" }, { } };
 
-	begin(_metadata, &self->block, params);
+	pair_begin(_metadata, &self->pair, params);
 }
 
 FIXTURE_TEARDOWN(budget)
 {
-	block_teardown(_metadata, &self->block);
+	pair_end(_metadata, &self->pair);
 }
 
 /* What a publish of nr messages took, ms. */
@@ -633,8 +643,8 @@ static unsigned int send_ms(struct __test_metadata *_metadata, struct source *s,
 /* A reader that stands still: the publisher waits as long as the budget allows, once. */
 TEST_F(budget, stopped_reader)
 {
-	struct source *s = &self->block.s;
-	struct consumer *c = &self->block.c;
+	struct source *s = &self->pair.s;
+	struct consumer *c = &self->pair.c;
 	unsigned int took;
 
 	took = send_ms(_metadata, s, 20);
@@ -653,8 +663,8 @@ TEST_F(budget, stopped_reader)
 /* Only time in which nothing is released counts: a slow reader blocks on. */
 TEST_F(budget, slow_reader)
 {
-	struct source *s = &self->block.s;
-	struct consumer *c = &self->block.c;
+	struct source *s = &self->pair.s;
+	struct consumer *c = &self->pair.c;
 	__u64 last = 0, end;
 	struct pusher p;
 

@@ -228,11 +228,11 @@ static void ping(struct __test_metadata *_metadata, struct pong *p, double secon
 	end = deadline_in(seconds);
 	do {
 		for (i = 0; i < p->min; i++) {
-			volatile unsigned int pause = random_next(&state) % 2000;
+			unsigned int pause = random_next(&state) % 2000;
 
 			ASSERT_EQ(1, source_send(&s));
-			while (pause)
-				pause--;
+			while (pause--)
+				__atomic_signal_fence(__ATOMIC_SEQ_CST);
 		}
 		while (__atomic_load_n(&p->seen, __ATOMIC_ACQUIRE) < s.published) {
 			sched_yield();

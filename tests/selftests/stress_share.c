@@ -178,12 +178,13 @@ static void *team_mapped(void *arg)
 		claim = team_claim(t, descs, &n);
 		for (i = 0; i < n; i++)
 			team_saw(t, consumer_payload(&t->c, &descs[i]));
-		if (claim)
+		if (claim) {
 			team_release(t, claim);
-		else if (stop)
+			continue;
+		}
+		if (stop)
 			return NULL;
-		else
-			wait_for(t->c.fd, 1, 50);
+		wait_for(t->c.fd, 1, 50);
 	}
 }
 

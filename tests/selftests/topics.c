@@ -75,12 +75,17 @@ static void random_texts(char text[][TEXT], unsigned int nr, __u64 *state, bool 
 	}
 }
 
-FIXTURE(match)
-{
+/* A ring with patterns, and a publisher of subjects. */
+struct match {
 	char patterns[PATTERNS][TEXT];
 	char subjects[SUBJECTS][TEXT];
 	struct consumer c;
 	int fd;
+};
+
+FIXTURE(match)
+{
+	struct match m;
 };
 
 /* One ring may hear a topic by 64 subscriptions, so 60 patterns never meet that limit. */
@@ -89,21 +94,21 @@ FIXTURE_SETUP(match)
 	__u64 state = 0x9e3779b97f4a7c15ULL;
 
 	ASSERT_EQ(0, fresh_bus(NULL));
-	random_texts(self->patterns, PATTERNS, &state, true);
-	random_texts(self->subjects, SUBJECTS, &state, false);
-	ASSERT_EQ(0, consumer_open(&self->c, 128, 128, BLIPMQ_POLICY_DROP_NEWEST));
-	self->fd = bus_open(O_RDWR);
+	random_texts(self->m.patterns, PATTERNS, &state, true);
+	random_texts(self->m.subjects, SUBJECTS, &state, false);
+	ASSERT_EQ(0, consumer_open(&self->m.c, 128, 128, BLIPMQ_POLICY_DROP_NEWEST));
+	self->m.fd = bus_open(O_RDWR);
 }
 
 FIXTURE_TEARDOWN(match)
 {
-	consumer_close(&self->c);
-	close(self->fd);
+	consumer_close(&self->m.c);
+	close(self->m.fd);
 	expect_bus_empty(_metadata);
 }
 
 /* Publish on a subject: exactly the patterns from first to last that match hear it, once. */
-static void expect_heard(struct __test_metadata *_metadata, FIXTURE_DATA(match) *self,
+static void expect_heard(struct __test_metadata *_metadata, struct match *m,
 			 const char *subject, int first, int last)
 {
 	bool heard[PATTERNS] = { };
@@ -112,59 +117,59 @@ static void expect_heard(struct __test_metadata *_metadata, FIXTURE_DATA(match) 
 	int i, nr = 0;
 
 	for (i = first; i < last; i++)
-		nr += matches(self->patterns[i], subject);
-	EXPECT_EQ(nr, publish(self->fd, subject, "x", 1)) {
+		nr += matches(m->patterns[i], subject);
+	EXPECT_EQ(nr, publish(m->fd, subject, "x", 1)) {
 		TH_LOG("subject %s", subject);
 	}
-	while (consumer_claim(&self->c, &d, 1, &index)) {
-		EXPECT_STREQ(subject, consumer_subject(&self->c, &d));
+	while (consumer_claim(&m->c, &d, 1, &index)) {
+		EXPECT_STREQ(subject, consumer_subject(&m->c, &d));
 		ASSERT_GT(PATTERNS, d.cookie);
 		EXPECT_FALSE(heard[d.cookie]);
 		heard[d.cookie] = true;
-		consumer_release(&self->c, index + 1);
+		consumer_release(&m->c, index + 1);
 	}
 	for (i = 0; i < PATTERNS; i++)
-		EXPECT_EQ(i >= first && i < last && matches(self->patterns[i], subject),
+		EXPECT_EQ(i >= first && i < last && matches(m->patterns[i], subject),
 			  heard[i]) {
-			TH_LOG("pattern %s, subject %s", self->patterns[i], subject);
+			TH_LOG("pattern %s, subject %s", m->patterns[i], subject);
 		}
 }
 
-static void subscribe_from(struct __test_metadata *_metadata, FIXTURE_DATA(match) *self,
+static void subscribe_from(struct __test_metadata *_metadata, struct match *m,
 			   int first, int last, int *ids)
 {
 	int i;
 
 	for (i = first; i < last; i++) {
-		ids[i] = subscribe(self->c.fd, self->patterns[i], i);
+		ids[i] = subscribe(m->c.fd, m->patterns[i], i);
 		ASSERT_LT(0, ids[i]);
 	}
 }
 
-static void expect_all_heard(struct __test_metadata *_metadata, FIXTURE_DATA(match) *self,
+static void expect_all_heard(struct __test_metadata *_metadata, struct match *m,
 			     int first, int last)
 {
 	int i;
 
 	for (i = 0; i < SUBJECTS; i++)
-		expect_heard(_metadata, self, self->subjects[i], first, last);
+		expect_heard(_metadata, m, m->subjects[i], first, last);
 }
 
 TEST_F(match, patterns_first)
 {
 	int ids[PATTERNS];
 
-	subscribe_from(_metadata, self, 0, PATTERNS, ids);
-	expect_all_heard(_metadata, self, 0, PATTERNS);
+	subscribe_from(_metadata, &self->m, 0, PATTERNS, ids);
+	expect_all_heard(_metadata, &self->m, 0, PATTERNS);
 }
 
 TEST_F(match, topics_first)
 {
 	int ids[PATTERNS];
 
-	expect_all_heard(_metadata, self, 0, 0);
-	subscribe_from(_metadata, self, 0, PATTERNS, ids);
-	expect_all_heard(_metadata, self, 0, PATTERNS);
+	expect_all_heard(_metadata, &self->m, 0, 0);
+	subscribe_from(_metadata, &self->m, 0, PATTERNS, ids);
+	expect_all_heard(_metadata, &self->m, 0, PATTERNS);
 }
 
 /* Topics live; patterns come, and go, and come again. */
@@ -174,21 +179,21 @@ TEST_F(match, patterns_come_and_go)
 	struct blipmq_stats stats;
 	int ids[PATTERNS], i;
 
-	subscribe_from(_metadata, self, 0, PATTERNS / 2, ids);
-	expect_all_heard(_metadata, self, 0, PATTERNS / 2);
-	subscribe_from(_metadata, self, PATTERNS / 2, PATTERNS, ids);
-	expect_all_heard(_metadata, self, 0, PATTERNS);
+	subscribe_from(_metadata, &self->m, 0, PATTERNS / 2, ids);
+	expect_all_heard(_metadata, &self->m, 0, PATTERNS / 2);
+	subscribe_from(_metadata, &self->m, PATTERNS / 2, PATTERNS, ids);
+	expect_all_heard(_metadata, &self->m, 0, PATTERNS);
 	for (i = 0; i < PATTERNS / 2; i++) {
 		unsub.id = ids[i];
-		ASSERT_EQ(0, do_unsubscribe(self->c.fd, &unsub));
+		ASSERT_EQ(0, do_unsubscribe(self->m.c.fd, &unsub));
 	}
-	expect_all_heard(_metadata, self, PATTERNS / 2, PATTERNS);
-	ASSERT_EQ(0, bus_stats(self->fd, &stats));
+	expect_all_heard(_metadata, &self->m, PATTERNS / 2, PATTERNS);
+	ASSERT_EQ(0, bus_stats(self->m.fd, &stats));
 	EXPECT_EQ(PATTERNS - PATTERNS / 2, stats.patterns);
 	EXPECT_EQ(PATTERNS - PATTERNS / 2, stats.subscriptions);
 	EXPECT_EQ(SUBJECTS, stats.topics);
-	subscribe_from(_metadata, self, 0, PATTERNS / 2, ids);
-	expect_all_heard(_metadata, self, 0, PATTERNS);
+	subscribe_from(_metadata, &self->m, 0, PATTERNS / 2, ids);
+	expect_all_heard(_metadata, &self->m, 0, PATTERNS);
 }
 
 /* Two subscriptions of one pattern are two; when one goes the other stays. */
@@ -196,13 +201,13 @@ TEST_F(match, one_pattern_twice)
 {
 	struct blipmq_unsubscribe unsub = { };
 
-	ASSERT_LT(0, unsub.id = subscribe(self->c.fd, "same.>", 1));
-	ASSERT_LT(0, subscribe(self->c.fd, "same.>", 2));
-	EXPECT_EQ(2, publish(self->fd, "same.a", "x", 1));
-	ASSERT_EQ(0, do_unsubscribe(self->c.fd, &unsub));
-	EXPECT_EQ(1, publish(self->fd, "same.a", "x", 1));
-	EXPECT_EQ(1, publish(self->fd, "same.b", "x", 1));
-	EXPECT_EQ(0, publish(self->fd, "same", "x", 1));
+	ASSERT_LT(0, unsub.id = subscribe(self->m.c.fd, "same.>", 1));
+	ASSERT_LT(0, subscribe(self->m.c.fd, "same.>", 2));
+	EXPECT_EQ(2, publish(self->m.fd, "same.a", "x", 1));
+	ASSERT_EQ(0, do_unsubscribe(self->m.c.fd, &unsub));
+	EXPECT_EQ(1, publish(self->m.fd, "same.a", "x", 1));
+	EXPECT_EQ(1, publish(self->m.fd, "same.b", "x", 1));
+	EXPECT_EQ(0, publish(self->m.fd, "same", "x", 1));
 }
 
 /* ---- Joining while topics are born ---- */
@@ -282,9 +287,10 @@ TEST(joining_while_topics_are_born)
 
 /* Refused, for this reason, by this limit. */
 #define EXPECT_LIMIT(_call, _arg, _reason, _detail) do { \
+	const struct blipmq_head *__head = &(_arg).head; \
 	EXPECT_EQ(-ENOSPC, _call); \
-	EXPECT_EQ(_reason, (_arg).head.reason); \
-	EXPECT_EQ(_detail, (_arg).head.detail); \
+	EXPECT_EQ(_reason, __head->reason); \
+	EXPECT_EQ(_detail, __head->detail); \
 } while (0)
 
 static int topic_nr(int fd, unsigned int nr, struct blipmq_topic *t)
@@ -396,8 +402,10 @@ static int try_subscribe(int fd, const char *pattern, struct blipmq_subscribe *s
 
 TEST(patterns)
 {
-	const struct param params[] = { OPEN_TO_ALL, { "max_user_patterns", "4" },
-					{ "max_patterns", "6" }, { "max_subscriptions", "8" }, { } };
+	const struct param params[] = {
+		OPEN_TO_ALL, { "max_user_patterns", "4" }, { "max_patterns", "6" },
+		{ "max_subscriptions", "8" }, { }
+	};
 	struct blipmq_unsubscribe unsub = { };
 	struct blipmq_subscribe sub;
 	int mine, other, i;
@@ -439,10 +447,14 @@ TEST(patterns)
 #define USER_MAX	6
 #define ALL_MAX		8
 
-FIXTURE(fanout)
-{
+struct fanout {
 	int fd[4];	/* subscribers: two of one user, two others */
 	int pub;
+};
+
+FIXTURE(fanout)
+{
+	struct fanout f;
 };
 
 FIXTURE_SETUP(fanout)
@@ -454,10 +466,10 @@ FIXTURE_SETUP(fanout)
 
 	ASSERT_EQ(0, fresh_bus(params));
 	for (i = 0; i < 4; i++) {
-		self->fd[i] = open_as(uids[i]);
-		ASSERT_EQ(0, make_ring(self->fd[i], 16, BLIPMQ_POLICY_DROP_OLDEST));
+		self->f.fd[i] = open_as(uids[i]);
+		ASSERT_EQ(0, make_ring(self->f.fd[i], 16, BLIPMQ_POLICY_DROP_OLDEST));
 	}
-	self->pub = bus_open(O_RDWR);
+	self->f.pub = bus_open(O_RDWR);
 }
 
 FIXTURE_TEARDOWN(fanout)
@@ -465,44 +477,44 @@ FIXTURE_TEARDOWN(fanout)
 	int i;
 
 	for (i = 0; i < 4; i++)
-		close(self->fd[i]);
-	close(self->pub);
+		close(self->f.fd[i]);
+	close(self->f.pub);
 	expect_bus_empty(_metadata);
 }
 
 /* On a topic that exists: refused, ring by ring and user by user. */
-static void expect_full(struct __test_metadata *_metadata, FIXTURE_DATA(fanout) *self,
-			   const char *one, const char *two)
+static void expect_full(struct __test_metadata *_metadata, struct fanout *f,
+			const char *one, const char *two)
 {
 	struct blipmq_subscribe sub;
 	int i;
 
 	for (i = 0; i < RING_MAX; i++)
-		ASSERT_EQ(0, try_subscribe(self->fd[0], i % 2 ? one : two, &sub));
-	EXPECT_LIMIT(try_subscribe(self->fd[0], one, &sub), sub, BLIPMQ_REASON_FANOUT_RING,
+		ASSERT_EQ(0, try_subscribe(f->fd[0], i % 2 ? one : two, &sub));
+	EXPECT_LIMIT(try_subscribe(f->fd[0], one, &sub), sub, BLIPMQ_REASON_FANOUT_RING,
 		     RING_MAX);
 	for (i = RING_MAX; i < USER_MAX; i++)
-		ASSERT_EQ(0, try_subscribe(self->fd[1], two, &sub));
-	EXPECT_LIMIT(try_subscribe(self->fd[1], one, &sub), sub, BLIPMQ_REASON_FANOUT_USER,
+		ASSERT_EQ(0, try_subscribe(f->fd[1], two, &sub));
+	EXPECT_LIMIT(try_subscribe(f->fd[1], one, &sub), sub, BLIPMQ_REASON_FANOUT_USER,
 		     USER_MAX);
 	for (i = USER_MAX; i < ALL_MAX; i++)
-		ASSERT_EQ(0, try_subscribe(self->fd[2], one, &sub));
-	EXPECT_LIMIT(try_subscribe(self->fd[3], two, &sub), sub, BLIPMQ_REASON_FANOUT, ALL_MAX);
-	EXPECT_EQ(ALL_MAX, publish(self->pub, "fan.out", "x", 1));
+		ASSERT_EQ(0, try_subscribe(f->fd[2], one, &sub));
+	EXPECT_LIMIT(try_subscribe(f->fd[3], two, &sub), sub, BLIPMQ_REASON_FANOUT, ALL_MAX);
+	EXPECT_EQ(ALL_MAX, publish(f->pub, "fan.out", "x", 1));
 	/* Other topics have their own. */
-	EXPECT_EQ(0, try_subscribe(self->fd[0], "other", &sub));
+	EXPECT_EQ(0, try_subscribe(f->fd[0], "other", &sub));
 }
 
 TEST_F(fanout, refused)
 {
-	ASSERT_LT(0, topic(self->pub, "fan.out"));
-	expect_full(_metadata, self, "fan.out", "fan.out");
+	ASSERT_LT(0, topic(self->f.pub, "fan.out"));
+	expect_full(_metadata, &self->f, "fan.out", "fan.out");
 }
 
 TEST_F(fanout, refused_by_patterns)
 {
-	ASSERT_LT(0, topic(self->pub, "fan.out"));
-	expect_full(_metadata, self, "fan.*", "*.out");
+	ASSERT_LT(0, topic(self->f.pub, "fan.out"));
+	expect_full(_metadata, &self->f, "fan.*", "*.out");
 }
 
 /* A topic that is born under more: the oldest hear it, the others count each message. */
@@ -521,8 +533,8 @@ TEST_F(fanout, born_under_too_many)
 		/* Twice each: ten, of them six of the first user. */
 		ASSERT_LT(0, subscribe(c[i].fd, i ? "fan.*" : ">", 0));
 	}
-	EXPECT_EQ(ALL_MAX, publish(self->pub, "fan.out", "x", 1));
-	EXPECT_EQ(ALL_MAX, publish(self->pub, "fan.out", "x", 1));
+	EXPECT_EQ(ALL_MAX, publish(self->f.pub, "fan.out", "x", 1));
+	EXPECT_EQ(ALL_MAX, publish(self->f.pub, "fan.out", "x", 1));
 	EXPECT_EQ(1, bus_event(BLIPMQ_EVENT_FANOUT));
 	for (i = 0; i < 5; i++) {
 		ASSERT_EQ(0, sub_stats(c[i].fd, ids[i], &stats));

@@ -12,11 +12,12 @@
 #define SUBJECT		32	/* bytes for one */
 #define SAMPLES		400
 
-/* "Refused for this reason, by this limit". */
+/* Refused with this error, for this reason, by this limit. */
 #define EXPECT_LIMIT(_err, _call, _arg, _reason, _detail) do { \
+	const struct blipmq_head *__head = &(_arg).head; \
 	EXPECT_EQ(_err, _call); \
-	EXPECT_EQ(_reason, (_arg).head.reason); \
-	EXPECT_EQ(_detail, (_arg).head.detail); \
+	EXPECT_EQ(_reason, __head->reason); \
+	EXPECT_EQ(_detail, __head->detail); \
 } while (0)
 
 static __u64 cpu_ns(void)
