@@ -76,7 +76,7 @@ TEST_F(file, bind_twice)
 	EXPECT_EQ(BLIPMQ_REASON_NONE, bind.head.reason);
 	EXPECT_EQ(-EBUSY, do_bind(self->fd, &bind));
 	EXPECT_EQ(BLIPMQ_REASON_BOUND, bind.head.reason);
-	strcpy(bind.bus, "other");
+	bind = (struct blipmq_bind){ .bus = "other" };
 	EXPECT_EQ(-EBUSY, do_bind(self->fd, &bind));
 	EXPECT_EQ(BLIPMQ_REASON_BOUND, bind.head.reason);
 }

@@ -21,7 +21,7 @@ FIXTURE(reader) {
 /* A bus of its own on which all may do all. */
 FIXTURE_SETUP(reader)
 {
-	const struct param params[] = { { "mode", "0777" }, { } };
+	static const struct param params[] = { { "mode", "0777" }, { } };
 
 	ASSERT_EQ(0, fresh_bus(params));
 	ASSERT_EQ(0, consumer_open(&self->c, 64, 0, BLIPMQ_POLICY_DROP_OLDEST));

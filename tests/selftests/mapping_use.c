@@ -46,15 +46,24 @@ static struct blipmq_desc one_message(struct __test_metadata *_metadata,
 
 /* ---- The store's pages ---- */
 
-/* Where there is no message there is no page. */
-TEST_F(reader, unallocated_page)
+/* Where there never was a message there is no page. */
+TEST(unallocated_page)
 {
-	struct blipmq_desc desc = one_message(_metadata, self, "here", 5);
+	struct blipmq_desc desc;
+	struct consumer c;
+	__u64 index;
 
-	EXPECT_EQ(SIGBUS, probe(self->c.store + self->c.store_size - 1));
-	EXPECT_EQ(SIGBUS, probe(self->c.store + self->c.store_size / 2));
-	EXPECT_EQ(0, probe(consumer_payload(&self->c, &desc)));
-	EXPECT_STREQ("here", consumer_payload(&self->c, &desc));
+	ASSERT_EQ(0, fresh_bus(NULL));
+	ASSERT_EQ(0, consumer_open(&c, 8, 0, BLIPMQ_POLICY_DROP_OLDEST));
+	ASSERT_LT(0, subscribe(c.fd, SUBJECT, 0));
+	EXPECT_EQ(SIGBUS, probe(c.store));
+	ASSERT_EQ(1, publish(c.fd, SUBJECT, "here", 5));
+	ASSERT_EQ(1, consumer_claim(&c, &desc, 1, &index));
+	EXPECT_EQ(SIGBUS, probe(c.store + c.store_size - 1));
+	EXPECT_EQ(SIGBUS, probe(c.store + c.store_size / 2));
+	EXPECT_EQ(0, probe(consumer_payload(&c, &desc)));
+	EXPECT_STREQ("here", consumer_payload(&c, &desc));
+	consumer_close(&c);
 }
 
 /* A page that was given back and came again is the new one in every mapping. */
