@@ -86,7 +86,7 @@ TEST_F(store, budget)
 	int i;
 
 	for (i = 0; i < 4; i++)
-		ASSERT_EQ(0, holder_open(&h[i], 0, i));
+		ASSERT_EQ(0, holder_open(&h[i], i, BLIPMQ_POLICY_DROP_OLDEST));
 	for (i = 0; i < 3; i++)
 		EXPECT_EQ(1, hold_large(&h[i], self->s.fd));
 	EXPECT_REFUSED(self->s.fd, -ENOBUFS, BLIPMQ_REASON_BUDGET, STORE_PAGES);
@@ -122,7 +122,7 @@ TEST(share)
 	fd = bus_open(O_RDWR);
 	other = open_as(GOOD_UID);
 	for (i = 0; i < 4; i++)
-		ASSERT_EQ(0, holder_open(&h[i], 0, i));
+		ASSERT_EQ(0, holder_open(&h[i], i, BLIPMQ_POLICY_DROP_OLDEST));
 	EXPECT_EQ(1, hold_large(&h[0], fd));
 	EXPECT_REFUSED(fd, -ENOBUFS, BLIPMQ_REASON_SHARE, STORE_PAGES / 2);
 	/* Half of what the first left free. */

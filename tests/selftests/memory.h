@@ -43,7 +43,13 @@ static inline int try_large(int fd, struct blipmq_publish *pub)
 	return do_publish(fd, pub);
 }
 
-/* ---- Rings that hold one large message each ---- */
+/*
+ * ---- Rings that hold one large message each ----
+ *
+ * Each of another user: what rings of one user pin together is limited, but for one message.
+ */
+
+#define HOLDER_UID	5000
 
 struct holder {
 	struct consumer c;
@@ -53,20 +59,15 @@ struct holder {
 	__u64 index;
 };
 
-static inline int holder_open_as(struct holder *h, uid_t uid, int nr, enum blipmq_policy policy)
+static inline int holder_open(struct holder *h, int nr, enum blipmq_policy policy)
 {
-	int ret = consumer_attach(&h->c, open_as(uid), 1, 1, policy);
+	int ret = consumer_attach(&h->c, open_as(HOLDER_UID + nr), 1, 1, policy);
 
 	if (ret)
 		return ret;
 	snprintf(h->subject, sizeof(h->subject), "hold.%d", nr);
 	h->id = subscribe(h->c.fd, h->subject, 0);
 	return h->id < 0 ? h->id : 0;
-}
-
-static inline int holder_open(struct holder *h, uid_t uid, int nr)
-{
-	return holder_open_as(h, uid, nr, BLIPMQ_POLICY_DROP_OLDEST);
 }
 
 /* Publish a large message that the holder claims: 1, or a negative errno. */

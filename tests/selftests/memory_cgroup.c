@@ -77,7 +77,9 @@ FIXTURE_SETUP(cgroup)
 	self->fd = bus_open(O_RDWR);
 	for (i = 0; i < 3; i++) {
 		snprintf(subject, sizeof(subject), "cgroup.%d", i);
-		ASSERT_EQ(0, consumer_open(&self->c[i], 4, 1, BLIPMQ_POLICY_DROP_NEWEST));
+		/* Each of another user, for one of them could not pin as much. */
+		ASSERT_EQ(0, consumer_attach(&self->c[i], open_as(HOLDER_UID + i), 4, 1,
+					     BLIPMQ_POLICY_DROP_NEWEST));
 		ASSERT_LT(0, subscribe(self->c[i].fd, subject, 0));
 	}
 }

@@ -3,8 +3,8 @@
  * Many messages from several publishers to eight subscribers: all of them, in order, or
  * exact losses; and nobody sleeps while there is something to do.
  */
-#include <sched.h>
 #include <sys/epoll.h>
+#include <sys/eventfd.h>
 
 #include "hostile.h"
 
@@ -169,6 +169,7 @@ struct pong {
 	__u32 min;
 	bool ready;
 	bool lost;		/* a wakeup */
+	int ack;		/* an eventfd: something was seen, or lost */
 	__u64 seen;
 	__u64 slept;
 };
@@ -207,8 +208,10 @@ static int pong(void *arg)
 	__atomic_store_n(&p->ready, true, __ATOMIC_RELEASE);
 	do {
 		__atomic_add_fetch(&p->seen, consumer_drain(&c), __ATOMIC_RELEASE);
+		eventfd_write(p->ack, 1);
 	} while (pong_sleep(p, &c, ep));
 	p->lost = true;
+	eventfd_write(p->ack, 1);
 	return 2;
 }
 
@@ -218,8 +221,10 @@ static void ping(struct __test_metadata *_metadata, struct pong *p, double secon
 	__u64 state = 1181783497276652981ULL, end;
 	struct source s;
 	unsigned int i;
+	eventfd_t acks;
 	pid_t pid;
 
+	p->ack = eventfd(0, EFD_CLOEXEC);
 	ASSERT_EQ(0, source_open(&s, "ping", sizeof(__u64), 1));
 	pid = spawn(pong, p);
 	while (!__atomic_load_n(&p->ready, __ATOMIC_ACQUIRE) && reap_within(pid, 1) == -ETIME)
@@ -235,7 +240,7 @@ static void ping(struct __test_metadata *_metadata, struct pong *p, double secon
 				__atomic_signal_fence(__ATOMIC_SEQ_CST);
 		}
 		while (__atomic_load_n(&p->seen, __ATOMIC_ACQUIRE) < s.published) {
-			sched_yield();
+			ASSERT_EQ(0, eventfd_read(p->ack, &acks));
 			ASSERT_FALSE(p->lost) {
 				TH_LOG("kind %d, mark %u, message %llu", p->kind, p->min,
 				       s.published);
@@ -248,6 +253,7 @@ static void ping(struct __test_metadata *_metadata, struct pong *p, double secon
 	TH_LOG("kind %d, mark %u: %llu messages, %llu sleeps", p->kind, p->min, s.published,
 	       p->slept);
 	source_close(&s);
+	close(p->ack);
 }
 
 TEST(no_lost_wakeup)
