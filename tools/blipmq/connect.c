@@ -2,6 +2,7 @@
 /*
  * Which bus: options first, then the environment, then "default".
  */
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -40,11 +41,25 @@ int cli_open(const struct cli *cli, unsigned int flags, struct blipmq **b)
 	return blipmq_open(choose_url(cli, url), flags, b);
 }
 
+/* The kernel has no reason for "no right at all": it names the first one. */
+const char *cli_open_error(void)
+{
+	const struct blipmq_error *error = blipmq_last_error();
+
+	if (error->reason == BLIPMQ_REASON_RIGHT_SUBSCRIBE)
+		return "you have no right on this bus: its owner can grant some by mode and gid";
+	return blipmq_strerror();
+}
+
 int cli_connect(const struct cli *cli, unsigned int flags, struct blipmq **b)
 {
 	char url[URL_BYTES];
+	int error;
 
-	if (!cli_open(cli, flags, b))
+	error = cli_open(cli, flags, b);
+	if (!error)
 		return CLI_OK;
+	if (error == -EACCES)
+		return complain("%s", cli_open_error());
 	return complain_library(choose_url(cli, url));
 }

@@ -231,10 +231,14 @@ static bool check_rights(struct patient *p, struct finding *f)
 
 	if (!p->loaded || access(BLIPMQ_DEVICE, R_OK | W_OK))
 		return false;
-	if (cli_open(p->cli, 0, &p->b) || blipmq_info(p->b, &info, sizeof(info))) {
-		found(f, WRONG, "%s", blipmq_strerror());
+	if (cli_open(p->cli, 0, &p->b)) {
+		found(f, WRONG, "%s", cli_open_error());
 		if (blipmq_last_error()->error == -EACCES)
 			fix(f, "as root: " GRANT);
+		return true;
+	}
+	if (blipmq_info(p->b, &info, sizeof(info))) {
+		found(f, WRONG, "%s", blipmq_strerror());
 		return true;
 	}
 	found(f, FINE, "on bus %s user %u may%s%s%s", info.bus, geteuid(),
@@ -336,9 +340,10 @@ const struct verb doctor_verb = {
 	.name = "doctor",
 	.summary = "what keeps the bus from working here, and what to do",
 	.text =
-	"Looks at the kernel, the module, what may refuse it (signatures, lockdown, secure\n"
-	"boot), the device, your rights, and how full the bus is. A finding a line: ok,\n"
-	"note or wrong, and how to put it right. Exit code 1 if something is wrong.\n",
+	"Looks at the kernel, the module, what may refuse it (signatures, lockdown,\n"
+	"secure boot), the device, your rights, and how full the bus is. A finding a\n"
+	"line: ok, note or wrong, and how to put it right. Exit code 1 if something is\n"
+	"wrong.\n",
 	.examples =
 	"  blipmq doctor\n"
 	"  blipmq doctor -j | jq -r 'select(.verdict == \"wrong\").fix'\n",

@@ -207,21 +207,22 @@ void out_size(struct out *o, const char *key, const char *format, uint64_t value
 
 /*
  * A character in a JSON string or a line of text. In both the short escapes are
- * those of JSON; what else must not stand for itself is \u00NN there, \xNN here.
+ * those of JSON; what else must not reach a terminal is \u00NN there, \xNN here.
  */
 static void put_char(struct out *o, const unsigned char *s, size_t len, uint32_t code)
 {
 	static const char plain[] = "\n\r\t\\", letter[] = "nrt\\";
 	const char *escape = code && code < DELETE ? strchr(plain, (int)code) : NULL;
+	bool control = code < ' ' || (code >= DELETE && code <= C1_LAST);
 	size_t i;
 
 	if (escape) {
 		put_formatted(o, "\\%c", letter[escape - plain]);
 	} else if (o->json && code == '"') {
 		put_string(o, "\\\"");
-	} else if (o->json && code < ' ') {
+	} else if (o->json && control) {
 		put_formatted(o, "\\u%04x", code);
-	} else if (!o->json && (code < ' ' || (code >= DELETE && code <= C1_LAST))) {
+	} else if (control) {
 		for (i = 0; i < len; i++)
 			put_formatted(o, "\\x%02x", s[i]);
 	} else {

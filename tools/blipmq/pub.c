@@ -290,24 +290,27 @@ static int check_usage(char **args, int nr)
 	return CLI_OK;
 }
 
-static void print_report(const struct pub *pub, const char *subject, bool json)
+static int print_report(const struct pub *pub, const char *subject, bool json)
 {
-	const char *plural = pub->published == 1 ? "" : "s";
+	bool one = pub->published == 1;
 	struct out out;
 
 	out_init(&out, json ? STDOUT_FD : STDERR_FD, json);
 	out_begin(&out);
-	out_bytes(&out, json ? "subject" : NULL, subject, strlen(subject));
-	out_u64(&out, "messages", ": published %lu", pub->published);
-	out_text(&out, " message%s", plural);
+	out_bytes(&out, "subject", subject, strlen(subject));
+	out_u64(&out, "messages", one ? ": published %lu message" : ": published %lu messages",
+		pub->published);
 	out_u64(&out, "bytes", " (%lu bytes)", pub->bytes);
-	out_u64(&out, "deliveries", ", delivered to %lu", pub->deliveries);
-	out_text(&out, pub->published == 1 ? " subscription%s" : " subscriptions in all%s",
-		 pub->published == 1 && pub->deliveries != 1 ? "s" : "");
-	out_u64(&out, "lonely", pub->lonely && pub->published > 1 ?
-		"; %lu reached no subscription" : NULL, pub->lonely);
+	out_u64(&out, "deliveries",
+		one ? ", delivered to %lu subscription" : ", delivered %lu time",
+		pub->deliveries);
+	out_text(&out, "%s", pub->deliveries == 1 ? "" : "s");
+	out_u64(&out, "lonely", pub->lonely && !one ? "; %lu reached no subscription" : NULL,
+		pub->lonely);
 	out_end(&out);
-	out_flush(&out);
+	if (out_flush(&out) && json)
+		return complain("stdout: %s", strerror(-out.error));
+	return CLI_OK;
 }
 
 static int complain_subject(const char *subject)
@@ -332,7 +335,10 @@ static int publish(struct pub *pub, const char *subject, char **args, int nr, bo
 	pub->max_message = info.max_message;
 	pace_start(&pub->pace, opt.rate);
 	ret = publish_source(pub, args, nr);
-	print_report(pub, subject, json);
+	if (ret == CLI_OK)
+		ret = print_report(pub, subject, json);
+	else if (pub->published)
+		print_report(pub, subject, json);
 	stop_die();
 	if (ret == CLI_OK && opt.require && pub->lonely)
 		ret = CLI_NOBODY;
@@ -381,7 +387,7 @@ static const struct args_option pub_options[] = {
 
 const struct verb pub_verb = {
 	.name = "pub",
-	.args = "SUBJECT [MESSAGE | --lines | --file PATH... | --size BYTES]",
+	.args = "SUBJECT [MESSAGE | --file PATH...]",
 	.summary = "publish messages",
 	.text =
 	"Publishes MESSAGE to SUBJECT: words with dots between, such as\n"

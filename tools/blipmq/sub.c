@@ -334,9 +334,9 @@ static const struct args_option sub_options[] = {
 	  .choices = blipmq_policy_name, .help = "what a full ring does: see above" },
 	{ .name = "entries", .value = "N", .kind = ARGS_SIZE, .target = &opt.entries,
 	  .min = 1, .max = BLIPMQ_ENTRIES_MAX,
-	  .help = "unread messages that the ring holds, a power of two (1024)" },
+	  .help = "unread messages that fit, a power of two (1024)" },
 	{ .name = "ready-fd", .value = "N", .kind = ARGS_NUMBER, .target = &opt.ready_fd,
-	  .max = INT32_MAX, .help = "write a line feed there once subscribed, then close it" },
+	  .max = INT32_MAX, .help = "once subscribed write a line feed there, close it" },
 	{}
 };
 
