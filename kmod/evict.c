@@ -2,6 +2,7 @@
 /* Taking memory back: for a publisher in need, and from whoever is idle. */
 #include <linux/jiffies.h>
 #include <linux/rcupdate.h>
+#include <linux/slab.h>
 
 #include "publish.h"
 
@@ -64,7 +65,7 @@ bool bmq_evict(struct bmq_bus *bus, struct bmq_user *user, unsigned int nr)
 
 /* ---- Idle memory ---- */
 
-/* Give up the current run of an endpoint that publishes no more. */
+/* Give up the current run and working space of an endpoint that publishes no more. */
 static bool idle_publisher(struct bmq_endpoint *ep)
 {
 	struct bmq_run *run;
@@ -76,8 +77,10 @@ static bool idle_publisher(struct bmq_endpoint *ep)
 	if (idle)
 		ep->run = NULL;
 	spin_unlock(&ep->pub_lock);
-	if (idle)
+	if (idle) {
 		bmq_run_put(&ep->bus->store, run, 1);
+		kvfree(xchg(&ep->spare, NULL));
+	}
 	return run && !idle;
 }
 

@@ -384,9 +384,10 @@ static void write_entry(struct bmq_ring *ring, struct bmq_sub *sub,
 	struct blipmq_desc *desc = bmq_ring_desc(ring, ring->prod);
 	struct bmq_slot *slot = slot_at(ring, ring->prod);
 
-	desc->offset = msg->run->first * BMQ_UNITS_PER_PAGE + msg->offset + 1;
-	desc->length = msg->length | (sub->gap ? BLIPMQ_DESC_GAP : 0);
-	desc->cookie = sub->cookie;
+	/* A subscriber may be copying the entry of the lap before; its claim fails. */
+	WRITE_ONCE(desc->offset, msg->run->first * BMQ_UNITS_PER_PAGE + msg->offset + 1);
+	WRITE_ONCE(desc->length, msg->length | (sub->gap ? BLIPMQ_DESC_GAP : 0));
+	WRITE_ONCE(desc->cookie, sub->cookie);
 	slot->page = msg->run->first;
 	slot->sub = sub->slot;
 	slot->flags = SLOT_LIVE;

@@ -629,6 +629,8 @@ struct blipmq_wait {
  * @index: of a claimed entry that is not released
  * @id:    out: for BLIPMQ_IOC_DROP
  *
+ * From now on the message is held by this record alone, whether the index is
+ * released or not, until DROP or close(2).
  * -EINVAL  not claimed, released, or kept before; -ENOSPC  too many kept, or the
  * ring may pin no more pages; -EIO  broken; -ENXIO  no ring; -EBUSY  read(2).
  */
