@@ -46,12 +46,13 @@ int raw_ioctl(int fd, unsigned long cmd, const void *arg)
 
 #define POISON_FIELD(field)	memset(&(field), POISON, sizeof(field))
 
-#define CALL(fd, cmd, arg) ({ \
-	(arg)->head.size = sizeof(*(arg)); \
-	(arg)->head.reason = POISON32; \
-	(arg)->head.detail = POISON32; \
-	raw_ioctl(fd, cmd, arg); \
-})
+static int call(int fd, unsigned long cmd, struct blipmq_head *head, __u32 size)
+{
+	head->size = size;
+	head->reason = POISON32;
+	head->detail = POISON32;
+	return raw_ioctl(fd, cmd, head);
+}
 
 int do_info(int fd, struct blipmq_info *info)
 {
@@ -66,12 +67,12 @@ int do_info(int fd, struct blipmq_info *info)
 	POISON_FIELD(info->max_batch);
 	POISON_FIELD(info->page_size);
 	POISON_FIELD(info->bus);
-	return CALL(fd, BLIPMQ_IOC_INFO, info);
+	return call(fd, BLIPMQ_IOC_INFO, &info->head, sizeof(*info));
 }
 
 int do_bind(int fd, struct blipmq_bind *bind)
 {
-	return CALL(fd, BLIPMQ_IOC_BIND, bind);
+	return call(fd, BLIPMQ_IOC_BIND, &bind->head, sizeof(*bind));
 }
 
 int do_ring(int fd, struct blipmq_ring *ring)
@@ -86,30 +87,30 @@ int do_ring(int fd, struct blipmq_ring *ring)
 	POISON_FIELD(ring->claim);
 	POISON_FIELD(ring->release);
 	POISON_FIELD(ring->need_wakeup);
-	return CALL(fd, BLIPMQ_IOC_RING, ring);
+	return call(fd, BLIPMQ_IOC_RING, &ring->head, sizeof(*ring));
 }
 
 int do_subscribe(int fd, struct blipmq_subscribe *sub)
 {
 	POISON_FIELD(sub->id);
-	return CALL(fd, BLIPMQ_IOC_SUBSCRIBE, sub);
+	return call(fd, BLIPMQ_IOC_SUBSCRIBE, &sub->head, sizeof(*sub));
 }
 
 int do_unsubscribe(int fd, struct blipmq_unsubscribe *unsub)
 {
-	return CALL(fd, BLIPMQ_IOC_UNSUBSCRIBE, unsub);
+	return call(fd, BLIPMQ_IOC_UNSUBSCRIBE, &unsub->head, sizeof(*unsub));
 }
 
 int do_topic(int fd, struct blipmq_topic *topic)
 {
 	POISON_FIELD(topic->handle);
 	POISON_FIELD(topic->topic);
-	return CALL(fd, BLIPMQ_IOC_TOPIC, topic);
+	return call(fd, BLIPMQ_IOC_TOPIC, &topic->head, sizeof(*topic));
 }
 
 int do_topic_close(int fd, struct blipmq_topic_close *close)
 {
-	return CALL(fd, BLIPMQ_IOC_TOPIC_CLOSE, close);
+	return call(fd, BLIPMQ_IOC_TOPIC_CLOSE, &close->head, sizeof(*close));
 }
 
 int do_publish(int fd, struct blipmq_publish *pub)
@@ -117,38 +118,38 @@ int do_publish(int fd, struct blipmq_publish *pub)
 	POISON_FIELD(pub->done);
 	POISON_FIELD(pub->delivered);
 	POISON_FIELD(pub->error);
-	return CALL(fd, BLIPMQ_IOC_PUBLISH, pub);
+	return call(fd, BLIPMQ_IOC_PUBLISH, &pub->head, sizeof(*pub));
 }
 
 int do_wait(int fd, struct blipmq_wait *wait)
 {
 	POISON_FIELD(wait->prod);
-	return CALL(fd, BLIPMQ_IOC_WAIT, wait);
+	return call(fd, BLIPMQ_IOC_WAIT, &wait->head, sizeof(*wait));
 }
 
 int do_keep(int fd, struct blipmq_keep *keep)
 {
 	POISON_FIELD(keep->id);
-	return CALL(fd, BLIPMQ_IOC_KEEP, keep);
+	return call(fd, BLIPMQ_IOC_KEEP, &keep->head, sizeof(*keep));
 }
 
 int do_drop(int fd, struct blipmq_drop_kept *drop)
 {
-	return CALL(fd, BLIPMQ_IOC_DROP, drop);
+	return call(fd, BLIPMQ_IOC_DROP, &drop->head, sizeof(*drop));
 }
 
 int do_recv(int fd, struct blipmq_recv *recv)
 {
 	POISON_FIELD(recv->desc);
 	POISON_FIELD(recv->header);
-	return CALL(fd, BLIPMQ_IOC_RECV, recv);
+	return call(fd, BLIPMQ_IOC_RECV, &recv->head, sizeof(*recv));
 }
 
 int do_stats(int fd, struct blipmq_stats *stats)
 {
 	memset((char *)stats + offsetof(struct blipmq_stats, delivered), POISON,
 	       sizeof(*stats) - offsetof(struct blipmq_stats, delivered));
-	return CALL(fd, BLIPMQ_IOC_STATS, stats);
+	return call(fd, BLIPMQ_IOC_STATS, &stats->head, sizeof(*stats));
 }
 
 int bind_bus(int fd, const char *name)

@@ -24,7 +24,7 @@
 /* An address that no process has: not NULL, above user space's end where there is one. */
 #define NOWHERE		((__u64)-4096)
 
-static inline __u64 ptr_u64(const volatile void *p)
+static inline __u64 ptr_u64(const void *p)
 {
 	return (uintptr_t)p;
 }
@@ -172,7 +172,7 @@ char *before_hole(size_t size);
 /* A page that can be read, not written. */
 char *read_only_page(void);
 /* Read a byte: 0, or the signal that came. */
-int probe(const volatile char *p);
+int probe(const char *p);
 /*
  * A page whose first touch sleeps until the process is killed or the userfaultfd, which
  * is returned, is closed.

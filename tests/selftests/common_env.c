@@ -294,7 +294,7 @@ static void probe_failed(int sig)
 	siglongjmp(probe_env, sig);
 }
 
-int probe(const volatile char *p)
+int probe(const char *p)
 {
 	struct sigaction sa = { .sa_handler = probe_failed }, bus, segv;
 	int sig;
@@ -303,7 +303,7 @@ int probe(const volatile char *p)
 	sigaction(SIGSEGV, &sa, &segv);
 	sig = sigsetjmp(probe_env, 1);
 	if (!sig)
-		(void)*p;
+		__atomic_load_n(p, __ATOMIC_RELAXED);
 	sigaction(SIGBUS, &bus, NULL);
 	sigaction(SIGSEGV, &segv, NULL);
 	return sig;

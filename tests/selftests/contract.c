@@ -12,6 +12,7 @@
 
 /* A call that would succeed, and what it stands on. */
 struct scene {
+	const struct call *call;
 	struct consumer consumer;
 	int fd;
 	__u32 message_data;
@@ -35,22 +36,15 @@ struct scene {
 	};
 };
 
-struct field {
-	const char *name;
-	size_t offset;
-	size_t size;
-};
-
-#define FIELD(type, member) \
-	{ #type "." #member, offsetof(struct type, member), sizeof(((struct type *)0)->member) }
-
 struct call {
 	const char *name;
 	unsigned long cmd;
 	__u32 size;
 	__u32 flags;			/* known ones */
 	int (*prepare)(struct scene *s);
-	struct field reserved[4];	/* and those of later features */
+	/* Bytes that must be zero: reserved, or of later features. */
+	__u32 zero;
+	__u32 zero_end;
 };
 
 static const char subject[] = "contract.call";
@@ -188,32 +182,35 @@ static int prepare_drop(struct scene *s)
 
 static const struct call calls[] = {
 	{ "INFO", BLIPMQ_IOC_INFO, sizeof(struct blipmq_info), 0, prepare_file,
-	  { FIELD(blipmq_info, reserved) } },
+	  offsetof(struct blipmq_info, reserved), offsetof(struct blipmq_info, bus) },
 	{ "BIND", BLIPMQ_IOC_BIND, sizeof(struct blipmq_bind), 0, prepare_bind,
-	  { FIELD(blipmq_bind, name), FIELD(blipmq_bind, name_len),
-	    FIELD(blipmq_bind, reserved) } },
+	  offsetof(struct blipmq_bind, name), sizeof(struct blipmq_bind) },
 	{ "RING", BLIPMQ_IOC_RING, sizeof(struct blipmq_ring), 0, prepare_ring,
-	  { FIELD(blipmq_ring, reserved) } },
+	  offsetof(struct blipmq_ring, reserved), offsetof(struct blipmq_ring, ring_size) },
 	{ "SUBSCRIBE", BLIPMQ_IOC_SUBSCRIBE, sizeof(struct blipmq_subscribe), 0,
 	  prepare_subscribe,
-	  { FIELD(blipmq_subscribe, history), FIELD(blipmq_subscribe, group),
-	    FIELD(blipmq_subscribe, group_len), FIELD(blipmq_subscribe, reserved) } },
+	  offsetof(struct blipmq_subscribe, history), sizeof(struct blipmq_subscribe) },
 	{ "UNSUBSCRIBE", BLIPMQ_IOC_UNSUBSCRIBE, sizeof(struct blipmq_unsubscribe), 0,
-	  prepare_unsubscribe, { FIELD(blipmq_unsubscribe, reserved) } },
+	  prepare_unsubscribe,
+	  offsetof(struct blipmq_unsubscribe, reserved), sizeof(struct blipmq_unsubscribe) },
 	{ "TOPIC", BLIPMQ_IOC_TOPIC, sizeof(struct blipmq_topic), BLIPMQ_TOPIC_WRITE,
-	  prepare_topic, { FIELD(blipmq_topic, type) } },
+	  prepare_topic,
+	  offsetof(struct blipmq_topic, type), sizeof(struct blipmq_topic) },
 	{ "TOPIC_CLOSE", BLIPMQ_IOC_TOPIC_CLOSE, sizeof(struct blipmq_topic_close), 0,
-	  prepare_topic_close, { FIELD(blipmq_topic_close, reserved) } },
+	  prepare_topic_close,
+	  offsetof(struct blipmq_topic_close, reserved), sizeof(struct blipmq_topic_close) },
 	{ "PUBLISH", BLIPMQ_IOC_PUBLISH, sizeof(struct blipmq_publish),
 	  BLIPMQ_PUBLISH_BLOCKS | BLIPMQ_PUBLISH_NONBLOCK, prepare_publish,
-	  { FIELD(blipmq_publish, reserved) } },
-	{ "WAIT", BLIPMQ_IOC_WAIT, sizeof(struct blipmq_wait), 0, prepare_message, { } },
-	{ "KEEP", BLIPMQ_IOC_KEEP, sizeof(struct blipmq_keep), 0, prepare_keep, { } },
-	{ "DROP", BLIPMQ_IOC_DROP, sizeof(struct blipmq_drop_kept), 0, prepare_drop, { } },
+	  offsetof(struct blipmq_publish, reserved), sizeof(struct blipmq_publish) },
+	{ "WAIT", BLIPMQ_IOC_WAIT, sizeof(struct blipmq_wait), 0, prepare_message, 0, 0 },
+	{ "KEEP", BLIPMQ_IOC_KEEP, sizeof(struct blipmq_keep), 0, prepare_keep, 0, 0 },
+	{ "DROP", BLIPMQ_IOC_DROP, sizeof(struct blipmq_drop_kept), 0, prepare_drop, 0, 0 },
 	{ "RECV", BLIPMQ_IOC_RECV, sizeof(struct blipmq_recv), BLIPMQ_RECV_NONBLOCK,
-	  prepare_recv, { } },
-	{ "STATS", BLIPMQ_IOC_STATS, sizeof(struct blipmq_stats), 0, prepare_stats, { } },
+	  prepare_recv, 0, 0 },
+	{ "STATS", BLIPMQ_IOC_STATS, sizeof(struct blipmq_stats), 0, prepare_stats, 0, 0 },
 };
+
+static const struct call *const calls_end = calls + ARRAY_SIZE(calls);
 
 static void scene_open(struct __test_metadata *_metadata, const struct call *call,
 		       struct scene *s)
@@ -221,6 +218,7 @@ static void scene_open(struct __test_metadata *_metadata, const struct call *cal
 	int ret;
 
 	*s = (struct scene){
+		.call = call,
 		.fd = -1,
 		.consumer = { .fd = -1, .ring = MAP_FAILED, .control = MAP_FAILED,
 			      .store = MAP_FAILED },
@@ -237,31 +235,27 @@ static void scene_close(struct scene *s)
 }
 
 /* Make the call with head as it is now but for the outputs. */
-static int make_call(const struct call *call, struct scene *s)
+static int make_call(struct scene *s)
 {
 	s->head.reason = POISON32;
 	s->head.detail = POISON32;
-	return raw_ioctl(s->fd, call->cmd, s->bytes);
+	return raw_ioctl(s->fd, s->call->cmd, s->bytes);
 }
 
-#define EXPECT_REFUSED(errno, why, call, s) do { \
-	int __ret = make_call(call, s); \
-	EXPECT_EQ(-(errno), __ret) { TH_LOG("%s", (call)->name); } \
-	EXPECT_EQ(why, (s)->head.reason) { TH_LOG("%s", (call)->name); } \
+#define EXPECT_REFUSED(_errno, _reason, where) do { \
+	struct scene *__s = (where); \
+	EXPECT_EQ(-(_errno), make_call(__s)) { TH_LOG("%s", __s->call->name); } \
+	EXPECT_EQ(_reason, __s->head.reason) { TH_LOG("%s", __s->call->name); } \
 } while (0)
 
 /* After all refusals the call still works: nothing was done before. */
-#define EXPECT_DONE(call, s) do { \
-	int __ret; \
-	(s)->head.size = (call)->size; \
-	(s)->head.flags = 0; \
-	__ret = make_call(call, s); \
-	EXPECT_EQ(0, __ret) { TH_LOG("%s", (call)->name); } \
-	EXPECT_EQ(BLIPMQ_REASON_NONE, (s)->head.reason) { TH_LOG("%s", (call)->name); } \
+#define EXPECT_DONE(where) do { \
+	struct scene *__s = (where); \
+	__s->head.size = __s->call->size; \
+	__s->head.flags = 0; \
+	EXPECT_EQ(0, make_call(__s)) { TH_LOG("%s", __s->call->name); } \
+	EXPECT_EQ(BLIPMQ_REASON_NONE, __s->head.reason) { TH_LOG("%s", __s->call->name); } \
 } while (0)
-
-#define for_each_call(call) \
-	for (call = calls; call < calls + ARRAY_SIZE(calls); call++)
 
 TEST(info_unbound)
 {
@@ -291,17 +285,17 @@ TEST(sizes_too_small)
 	const struct call *call;
 	struct scene s;
 
-	for_each_call(call) {
+	for (call = calls; call < calls_end; call++) {
 		const __u32 sizes[] = { 0, 1, 4, 15, sizeof(struct blipmq_head),
 					call->size - 8, call->size - 1 };
 
 		scene_open(_metadata, call, &s);
 		for (size_t i = 0; i < ARRAY_SIZE(sizes); i++) {
 			s.head.size = sizes[i];
-			EXPECT_REFUSED(EINVAL, BLIPMQ_REASON_SIZE, call, &s);
+			EXPECT_REFUSED(EINVAL, BLIPMQ_REASON_SIZE, &s);
 			EXPECT_EQ(call->size, s.head.detail);
 		}
-		EXPECT_DONE(call, &s);
+		EXPECT_DONE(&s);
 		scene_close(&s);
 	}
 }
@@ -312,14 +306,14 @@ TEST(sizes_too_large)
 	const struct call *call;
 	struct scene s;
 
-	for_each_call(call) {
+	for (call = calls; call < calls_end; call++) {
 		scene_open(_metadata, call, &s);
 		for (size_t i = 0; i < ARRAY_SIZE(sizes); i++) {
 			s.head.size = sizes[i];
-			EXPECT_REFUSED(E2BIG, BLIPMQ_REASON_SIZE, call, &s);
+			EXPECT_REFUSED(E2BIG, BLIPMQ_REASON_SIZE, &s);
 			EXPECT_EQ(call->size, s.head.detail);
 		}
-		EXPECT_DONE(call, &s);
+		EXPECT_DONE(&s);
 		scene_close(&s);
 	}
 }
@@ -329,7 +323,7 @@ TEST(tail_not_zero)
 	const struct call *call;
 	struct scene s;
 
-	for_each_call(call) {
+	for (call = calls; call < calls_end; call++) {
 		const __u32 places[] = { call->size, call->size + 1, call->size + 9, 1024,
 					 BLIPMQ_STRUCT_MAX - 1 };
 
@@ -337,12 +331,12 @@ TEST(tail_not_zero)
 		for (size_t i = 0; i < ARRAY_SIZE(places); i++) {
 			s.bytes[places[i]] = 1;
 			s.head.size = places[i] + 1;
-			EXPECT_REFUSED(E2BIG, BLIPMQ_REASON_TAIL, call, &s);
+			EXPECT_REFUSED(E2BIG, BLIPMQ_REASON_TAIL, &s);
 			s.head.size = BLIPMQ_STRUCT_MAX;
-			EXPECT_REFUSED(E2BIG, BLIPMQ_REASON_TAIL, call, &s);
+			EXPECT_REFUSED(E2BIG, BLIPMQ_REASON_TAIL, &s);
 			s.bytes[places[i]] = 0;
 		}
-		EXPECT_DONE(call, &s);
+		EXPECT_DONE(&s);
 		scene_close(&s);
 	}
 }
@@ -353,7 +347,7 @@ TEST(tail_of_zeros)
 	const struct call *call;
 	struct scene s;
 
-	for_each_call(call) {
+	for (call = calls; call < calls_end; call++) {
 		for (size_t i = 0; i < ARRAY_SIZE(tails); i++) {
 			int ret;
 
@@ -363,7 +357,7 @@ TEST(tail_of_zeros)
 				s.head.size = BLIPMQ_STRUCT_MAX;
 			/* What lies behind the size given is none of the kernel's business. */
 			memset(s.bytes + s.head.size, POISON, sizeof(s.bytes) - s.head.size);
-			ret = make_call(call, &s);
+			ret = make_call(&s);
 			EXPECT_EQ(0, ret) { TH_LOG("%s + %u", call->name, tails[i]); }
 			EXPECT_EQ(BLIPMQ_REASON_NONE, s.head.reason);
 			for (__u32 at = call->size; at < sizeof(s.bytes); at++)
@@ -378,20 +372,20 @@ TEST(flags_unknown)
 	const struct call *call;
 	struct scene s;
 
-	for_each_call(call) {
+	for (call = calls; call < calls_end; call++) {
 		scene_open(_metadata, call, &s);
 		s.head.size = call->size;
 		for (__u32 bit = 1; bit; bit <<= 1) {
 			if (bit & call->flags)
 				continue;
 			s.head.flags = bit;
-			EXPECT_REFUSED(EINVAL, BLIPMQ_REASON_FLAGS, call, &s);
+			EXPECT_REFUSED(EINVAL, BLIPMQ_REASON_FLAGS, &s);
 			EXPECT_EQ(bit, s.head.detail);
 		}
 		s.head.flags = ~0u;
-		EXPECT_REFUSED(EINVAL, BLIPMQ_REASON_FLAGS, call, &s);
+		EXPECT_REFUSED(EINVAL, BLIPMQ_REASON_FLAGS, &s);
 		EXPECT_EQ(~call->flags, s.head.detail);
-		EXPECT_DONE(call, &s);
+		EXPECT_DONE(&s);
 		scene_close(&s);
 	}
 }
@@ -399,20 +393,17 @@ TEST(flags_unknown)
 TEST(reserved_not_zero)
 {
 	const struct call *call;
-	const struct field *field;
 	struct scene s;
 
-	for_each_call(call) {
+	for (call = calls; call < calls_end; call++) {
 		scene_open(_metadata, call, &s);
 		s.head.size = call->size;
-		for (field = call->reserved; field < call->reserved + 4 && field->name; field++) {
-			for (size_t i = 0; i < field->size; i++) {
-				s.bytes[field->offset + i] = 0x40;
-				EXPECT_REFUSED(EINVAL, BLIPMQ_REASON_RESERVED, call, &s);
-				s.bytes[field->offset + i] = 0;
-			}
+		for (__u32 at = call->zero; at < call->zero_end; at++) {
+			s.bytes[at] = 0x40;
+			EXPECT_REFUSED(EINVAL, BLIPMQ_REASON_RESERVED, &s);
+			s.bytes[at] = 0;
 		}
-		EXPECT_DONE(call, &s);
+		EXPECT_DONE(&s);
 		scene_close(&s);
 	}
 }
@@ -423,21 +414,21 @@ TEST(order_of_checks)
 	const struct call *call;
 	struct scene s;
 
-	for_each_call(call) {
+	for (call = calls; call < calls_end; call++) {
 		scene_open(_metadata, call, &s);
 		s.head.flags = 1u << 31;
 		s.head.size = call->size - 1;
-		EXPECT_REFUSED(EINVAL, BLIPMQ_REASON_SIZE, call, &s);
+		EXPECT_REFUSED(EINVAL, BLIPMQ_REASON_SIZE, &s);
 		s.head.size = call->size + 8;
 		s.bytes[call->size] = 1;
-		EXPECT_REFUSED(E2BIG, BLIPMQ_REASON_TAIL, call, &s);
+		EXPECT_REFUSED(E2BIG, BLIPMQ_REASON_TAIL, &s);
 		s.bytes[call->size] = 0;
-		if (call->reserved[0].name) {
-			s.bytes[call->reserved[0].offset] = 1;
-			EXPECT_REFUSED(EINVAL, BLIPMQ_REASON_FLAGS, call, &s);
-			s.bytes[call->reserved[0].offset] = 0;
+		if (call->zero) {
+			s.bytes[call->zero] = 1;
+			EXPECT_REFUSED(EINVAL, BLIPMQ_REASON_FLAGS, &s);
+			s.bytes[call->zero] = 0;
 		}
-		EXPECT_DONE(call, &s);
+		EXPECT_DONE(&s);
 		scene_close(&s);
 	}
 }
@@ -449,14 +440,14 @@ TEST(pointer_to_nowhere)
 	const struct call *call;
 	struct scene s;
 
-	for_each_call(call) {
+	for (call = calls; call < calls_end; call++) {
 		scene_open(_metadata, call, &s);
 		for (size_t i = 0; i < ARRAY_SIZE(nowhere); i++) {
 			int ret = raw_ioctl(s.fd, call->cmd, nowhere[i]);
 
 			EXPECT_EQ(-EFAULT, ret) { TH_LOG("%s %p", call->name, nowhere[i]); }
 		}
-		EXPECT_DONE(call, &s);
+		EXPECT_DONE(&s);
 		scene_close(&s);
 	}
 }
@@ -466,7 +457,7 @@ TEST(pointer_across_a_hole)
 	const struct call *call;
 	struct scene s;
 
-	for_each_call(call) {
+	for (call = calls; call < calls_end; call++) {
 		char *end = before_hole(page_size()) + page_size();
 		const __u32 inside[] = { 1, 4, 8, sizeof(struct blipmq_head), call->size - 8,
 					 call->size - 1 };
@@ -494,7 +485,7 @@ TEST(pointer_to_read_only_memory)
 	const struct call *call;
 	struct scene s;
 
-	for_each_call(call) {
+	for (call = calls; call < calls_end; call++) {
 		char *page = before_hole(page_size());
 		int ret;
 

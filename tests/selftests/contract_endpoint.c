@@ -111,15 +111,33 @@ static void bind_by(int fd, int way)
 	char byte;
 
 	switch (way) {
-	case 0: make_ring(fd, 1, BLIPMQ_POLICY_DROP_OLDEST); break;
-	case 1: subscribe(fd, "a", 0); break;		/* fails: there is no ring */
-	case 2: topic(fd, "a"); break;
-	case 3: publish(fd, "a", "m", 1); break;
-	case 4: wait_for(fd, 1, 0); break;
-	case 5: bus_stats(fd, &stats); break;
-	case 6: poll(&p, 1, 0); break;
-	case 7: (void)!read(fd, &byte, 1); break;
-	case 8: (void)!write(fd, &byte, 1); break;
+	case 0:
+		make_ring(fd, 1, BLIPMQ_POLICY_DROP_OLDEST);
+		break;
+	case 1:
+		subscribe(fd, "a", 0);	/* fails: there is no ring */
+		break;
+	case 2:
+		topic(fd, "a");
+		break;
+	case 3:
+		publish(fd, "a", "m", 1);
+		break;
+	case 4:
+		wait_for(fd, 1, 0);
+		break;
+	case 5:
+		bus_stats(fd, &stats);
+		break;
+	case 6:
+		poll(&p, 1, 0);
+		break;
+	case 7:
+		(void)!read(fd, &byte, 1);
+		break;
+	case 8:
+		(void)!write(fd, &byte, 1);
+		break;
 	}
 }
 

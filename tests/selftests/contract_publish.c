@@ -122,48 +122,60 @@ struct bad {
 	__u32 reason;
 };
 
-#define NR_BAD	16
+struct all_bad {
+	struct bad bad[32];
+	unsigned int nr;
+	struct blipmq_message good;
+};
 
-static unsigned int all_bad(struct bad *bad, int handle)
+/* One more, good as yet. */
+static struct blipmq_message *add_bad(struct all_bad *all, const char *what, int error,
+				      __u32 reason)
+{
+	struct bad *bad = &all->bad[all->nr++];
+
+	*bad = (struct bad){ .what = what, .m = all->good, .error = error, .reason = reason };
+	return &bad->m;
+}
+
+static void all_bad(struct all_bad *all, int handle)
 {
 	static char text[BLIPMQ_SUBJECT_MAX + 1];
 	char *end = before_hole(64) + 64;
-	struct blipmq_message m = by_handle(handle, "m", 1);
-	unsigned int n = 0;
+	struct blipmq_message *m;
 
 	memset(text, 'a', sizeof(text));
-#define BAD(why, err, rsn, ...) \
-	bad[n] = (struct bad){ .what = why, .m = m, .error = -(err), .reason = rsn }; \
-	__VA_ARGS__; \
-	n++
-	BAD("handle", ENOENT, BLIPMQ_REASON_HANDLE, bad[n].m.handle = 9999);
-	BAD("data nowhere", EFAULT, BLIPMQ_REASON_FAULT, bad[n].m.data = NOWHERE);
-	BAD("data in a hole", EFAULT, BLIPMQ_REASON_FAULT,
-	    bad[n].m.data = ptr_u64(end - 1); bad[n].m.length = 2);
-	BAD("large data in a hole", EFAULT, BLIPMQ_REASON_FAULT,
-	    bad[n].m.data = ptr_u64(end - 64); bad[n].m.length = 100000);
-	BAD("length", EMSGSIZE, BLIPMQ_REASON_MESSAGE_SIZE,
-	    bad[n].m.length = BLIPMQ_MESSAGE_MAX + 1);
-	BAD("length 2^32 - 1", EMSGSIZE, BLIPMQ_REASON_MESSAGE_SIZE, bad[n].m.length = ~0u);
-	BAD("ttl", EINVAL, BLIPMQ_REASON_RESERVED, bad[n].m.ttl = 1);
-	BAD("headers", EINVAL, BLIPMQ_REASON_RESERVED, bad[n].m.headers = ptr_u64(text));
-	BAD("headers_len", EINVAL, BLIPMQ_REASON_RESERVED, bad[n].m.headers_len = 1);
-	BAD("reply", EINVAL, BLIPMQ_REASON_RESERVED, bad[n].m.reply = 1ULL << 63);
-	BAD("correlation", EINVAL, BLIPMQ_REASON_RESERVED, bad[n].m.correlation = 1);
-	BAD("handle and subject", EINVAL, BLIPMQ_REASON_RESERVED,
-	    bad[n].m.subject = ptr_u64(text));
-	BAD("handle and subject_len", EINVAL, BLIPMQ_REASON_RESERVED, bad[n].m.subject_len = 1);
-	BAD("no subject", EINVAL, BLIPMQ_REASON_SUBJECT_LENGTH, bad[n].m.handle = 0);
-	BAD("empty token", EINVAL, BLIPMQ_REASON_SUBJECT_TOKEN,
-	    bad[n].m = by_name("publish..x", "m", 1));
-	BAD("long subject", EINVAL, BLIPMQ_REASON_SUBJECT_LENGTH, bad[n].m.handle = 0;
-	    bad[n].m.subject = ptr_u64(text); bad[n].m.subject_len = sizeof(text));
-#undef BAD
-	return n;
+	*all = (struct all_bad){ .good = by_handle(handle, "m", 1) };
+	add_bad(all, "handle", -ENOENT, BLIPMQ_REASON_HANDLE)->handle = 9999;
+	add_bad(all, "data nowhere", -EFAULT, BLIPMQ_REASON_FAULT)->data = NOWHERE;
+	m = add_bad(all, "data in a hole", -EFAULT, BLIPMQ_REASON_FAULT);
+	m->data = ptr_u64(end - 1);
+	m->length = 2;
+	m = add_bad(all, "large data in a hole", -EFAULT, BLIPMQ_REASON_FAULT);
+	m->data = ptr_u64(end - 64);
+	m->length = 100000;
+	m = add_bad(all, "length", -EMSGSIZE, BLIPMQ_REASON_MESSAGE_SIZE);
+	m->length = BLIPMQ_MESSAGE_MAX + 1;
+	add_bad(all, "length 2^32 - 1", -EMSGSIZE, BLIPMQ_REASON_MESSAGE_SIZE)->length = ~0u;
+	add_bad(all, "ttl", -EINVAL, BLIPMQ_REASON_RESERVED)->ttl = 1;
+	add_bad(all, "headers", -EINVAL, BLIPMQ_REASON_RESERVED)->headers = ptr_u64(text);
+	add_bad(all, "headers_len", -EINVAL, BLIPMQ_REASON_RESERVED)->headers_len = 1;
+	add_bad(all, "reply", -EINVAL, BLIPMQ_REASON_RESERVED)->reply = 1ULL << 63;
+	add_bad(all, "correlation", -EINVAL, BLIPMQ_REASON_RESERVED)->correlation = 1;
+	m = add_bad(all, "handle and subject", -EINVAL, BLIPMQ_REASON_RESERVED);
+	m->subject = ptr_u64(text);
+	add_bad(all, "handle and length", -EINVAL, BLIPMQ_REASON_RESERVED)->subject_len = 1;
+	add_bad(all, "no subject", -EINVAL, BLIPMQ_REASON_SUBJECT_LENGTH)->handle = 0;
+	m = add_bad(all, "empty token", -EINVAL, BLIPMQ_REASON_SUBJECT_TOKEN);
+	*m = by_name("publish..x", "m", 1);
+	m = add_bad(all, "long subject", -EINVAL, BLIPMQ_REASON_SUBJECT_LENGTH);
+	m->handle = 0;
+	m->subject = ptr_u64(text);
+	m->subject_len = sizeof(text);
 }
 
 /* Five messages, the one at `at` is bad: those before are done, it is named, none follows. */
-static void check_batch(struct __test_metadata *_metadata, FIXTURE_DATA(pair) *self,
+static void check_batch(struct __test_metadata *_metadata, struct _test_data_pair *self,
 			const struct bad *bad, unsigned int at)
 {
 	struct blipmq_result results[5], untouched;
@@ -205,36 +217,37 @@ static void check_batch(struct __test_metadata *_metadata, FIXTURE_DATA(pair) *s
 
 TEST_F(pair, batch_with_a_bad_message)
 {
-	struct bad bad[NR_BAD];
-	unsigned int n = all_bad(bad, self->handle);
+	struct all_bad all;
 
-	ASSERT_EQ(NR_BAD, n);
-	for (unsigned int i = 0; i < n; i++)
+	all_bad(&all, self->handle);
+	for (unsigned int i = 0; i < all.nr; i++)
 		for (unsigned int at = 0; at < 5; at++) {
 			int failed = _metadata->results->failed;
 
-			check_batch(_metadata, self, &bad[i], at);
+			check_batch(_metadata, self, &all.bad[i], at);
 			if (_metadata->results->failed > failed)
-				TH_LOG("^ %s, at %u", bad[i].what, at);
+				TH_LOG("^ %s, at %u", all.bad[i].what, at);
 		}
 }
 
 /* A message that could not be copied has taken no number. */
 TEST_F(pair, numbers_without_gaps)
 {
-	struct bad bad[NR_BAD];
-	unsigned int n = all_bad(bad, self->handle);
 	struct blipmq_result result;
 	struct blipmq_message m;
+	struct all_bad all;
 	__u64 seq = 0;
 
-	for (unsigned int i = 0; i < n; i++) {
+	all_bad(&all, self->handle);
+	for (unsigned int i = 0; i < all.nr; i++) {
 		struct blipmq_publish pub = {
 			.messages = ptr_u64(&m), .nr = 1, .results = ptr_u64(&result),
 		};
 
-		m = bad[i].m;
-		EXPECT_EQ(bad[i].error, do_publish(self->fd, &pub)) { TH_LOG("%s", bad[i].what); }
+		m = all.bad[i].m;
+		EXPECT_EQ(all.bad[i].error, do_publish(self->fd, &pub)) {
+			TH_LOG("%s", all.bad[i].what);
+		}
 		m = by_handle(self->handle, "m", 1);
 		ASSERT_EQ(0, do_publish(self->fd, &pub));
 		if (seq)

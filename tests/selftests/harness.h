@@ -82,23 +82,24 @@ static void __harness_add(struct __test_metadata *t)
 #define TEST(test_name) TEST_TIMEOUT(test_name, TEST_TIMEOUT_DEFAULT)
 
 #define TEST_TIMEOUT(test_name, timeout) \
-	static void test_name(struct __test_metadata *_metadata); \
+	static void __body_##test_name(struct __test_metadata *_metadata); \
 	static void __run_##test_name(struct __test_metadata *_metadata) \
 	{ \
 		if (!setjmp(_metadata->env)) \
-			test_name(_metadata); \
+			__body_##test_name(_metadata); \
 	} \
 	__TEST_REGISTER(test_name, __run_##test_name, timeout) \
-	static void test_name(struct __test_metadata *_metadata __attribute__((unused)))
+	static void __body_##test_name( \
+		struct __test_metadata *_metadata __attribute__((unused)))
 
-#define FIXTURE_DATA(fixture) struct __data_##fixture
+#define FIXTURE_DATA(fixture) struct _test_data_##fixture
 
 #define FIXTURE(fixture) FIXTURE_DATA(fixture)
 
 #define __FIXTURE_FN(fixture, fn) \
 	static void fixture##_##fn( \
 		struct __test_metadata *_metadata __attribute__((unused)), \
-		FIXTURE_DATA(fixture) *self __attribute__((unused)))
+		struct _test_data_##fixture *self __attribute__((unused)))
 
 #define FIXTURE_SETUP(fixture)		__FIXTURE_FN(fixture, setup)
 #define FIXTURE_TEARDOWN(fixture)	__FIXTURE_FN(fixture, teardown)
@@ -109,10 +110,10 @@ static void __harness_add(struct __test_metadata *t)
 /* A failed ASSERT in the setup leaves out the test and the teardown, as there. */
 #define TEST_F_TIMEOUT(fixture, test_name, timeout) \
 	static void fixture##_##test_name(struct __test_metadata *_metadata, \
-					  FIXTURE_DATA(fixture) *self); \
+					  struct _test_data_##fixture *self); \
 	static void __run_##fixture##_##test_name(struct __test_metadata *_metadata) \
 	{ \
-		static FIXTURE_DATA(fixture) self; \
+		static struct _test_data_##fixture self; \
 		if (setjmp(_metadata->env)) \
 			return; \
 		fixture##_setup(_metadata, &self); \
@@ -241,13 +242,14 @@ static inline bool __harness_bail(struct __test_metadata *t, bool fatal)
 
 /* ---- Running ---- */
 
-static volatile sig_atomic_t __harness_child;
-static volatile sig_atomic_t __harness_late;
+/* Shared with the handler of SIGALRM. */
+static pid_t __harness_child;
+static bool __harness_late;
 
 static void __harness_alarm(int sig __attribute__((unused)))
 {
-	__harness_late = 1;
-	kill(-__harness_child, SIGKILL);
+	__atomic_store_n(&__harness_late, true, __ATOMIC_SEQ_CST);
+	kill(-__atomic_load_n(&__harness_child, __ATOMIC_SEQ_CST), SIGKILL);
 }
 
 static void __harness_child_main(struct __test_metadata *t)
@@ -263,7 +265,7 @@ static const char *__harness_verdict(struct __test_metadata *t, int status)
 {
 	static char text[64];
 
-	if (__harness_late)
+	if (__atomic_load_n(&__harness_late, __ATOMIC_SEQ_CST))
 		return "its time is over";
 	if (WIFSIGNALED(status)) {
 		snprintf(text, sizeof(text), "killed by signal %d", WTERMSIG(status));
@@ -282,12 +284,12 @@ static bool __harness_run(struct __test_metadata *t, int number, int seconds)
 
 	memset(t->results, 0, sizeof(*t->results));
 	fflush(stdout);
-	__harness_late = 0;
+	__atomic_store_n(&__harness_late, false, __ATOMIC_SEQ_CST);
 	pid = fork();
 	if (!pid)
 		__harness_child_main(t);
 	setpgid(pid, pid);
-	__harness_child = pid;
+	__atomic_store_n(&__harness_child, pid, __ATOMIC_SEQ_CST);
 	alarm(seconds > t->timeout ? seconds : t->timeout);
 	while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
 		;
@@ -345,7 +347,7 @@ static int test_harness_run(int argc, char **argv)
 #define TEST_HARNESS_MAIN \
 	int main(int argc, char **argv) \
 	{ \
-		return test_harness_run(argc, argv); \
+		exit(test_harness_run(argc, argv)); \
 	}
 
 #endif /* SELFTESTS_HARNESS_H */

@@ -54,15 +54,13 @@ static int try_map(int fd, size_t size, int prot, int flags, __u64 offset)
 	return 0;
 }
 
-#define for_each_region(r) for (int r = 0; r < NR_REGIONS; r++)
-
 /* ---- mmap ---- */
 
 TEST(unbound)
 {
 	int fd = bus_open(O_RDWR);
 
-	for_each_region(r)
+	for (int r = 0; r < NR_REGIONS; r++)
 		EXPECT_EQ(-ENXIO, try_map(fd, page_size(), PROT_READ, MAP_SHARED, offsets[r]));
 	EXPECT_EQ(0, bind_bus(fd, "default"));
 	/* Bound, but there is no ring to map. */
@@ -100,7 +98,7 @@ TEST_F(file, private)
 	static const int prots[] = { PROT_NONE, PROT_READ, PROT_WRITE, PROT_READ | PROT_WRITE,
 				     PROT_EXEC };
 
-	for_each_region(r) {
+	for (int r = 0; r < NR_REGIONS; r++) {
 		for (size_t i = 0; i < ARRAY_SIZE(prots); i++) {
 			int ret = try_map(self->fd, self->sizes[r], prots[i], MAP_PRIVATE,
 					  offsets[r]);
@@ -117,7 +115,7 @@ TEST_F(file, wrong_sizes)
 {
 	const size_t page = page_size();
 
-	for_each_region(r) {
+	for (int r = 0; r < NR_REGIONS; r++) {
 		const size_t bad[] = { self->sizes[r] + page, self->sizes[r] - page,
 				       2 * self->sizes[r], self->sizes[r] / 2 / page * page, page,
 				       1UL << 40 };
@@ -142,7 +140,7 @@ TEST_F(file, wrong_offsets)
 {
 	const __u64 page = page_size();
 
-	for_each_region(r) {
+	for (int r = 0; r < NR_REGIONS; r++) {
 		const __u64 bad[] = { offsets[r] + page, offsets[r] + self->sizes[r],
 				      offsets[r] + self->sizes[r] - page, offsets[r] - page,
 				      BLIPMQ_OFF_LOAN, BLIPMQ_OFF_LOAN + page, 1ULL << 44,
@@ -255,7 +253,7 @@ FIXTURE_TEARDOWN(mapped)
 }
 
 /* The page in which the payload of the fixture's message lies. */
-static char *message_page(FIXTURE_DATA(mapped) *self)
+static char *message_page(struct _test_data_mapped *self)
 {
 	uintptr_t p = (uintptr_t)consumer_payload(&self->c, &self->desc);
 
@@ -272,7 +270,7 @@ TEST_F(mapped, mprotect_up)
 	static const int prots[] = { PROT_WRITE, PROT_READ | PROT_WRITE, PROT_EXEC,
 				     PROT_READ | PROT_EXEC, PROT_READ | PROT_WRITE | PROT_EXEC };
 
-	for_each_region(r) {
+	for (int r = 0; r < NR_REGIONS; r++) {
 		for (size_t i = 0; i < ARRAY_SIZE(prots); i++) {
 			if (r == CONTROL && !(prots[i] & PROT_EXEC))
 				continue;
@@ -292,7 +290,7 @@ TEST_F(mapped, mremap_grow)
 {
 	const size_t page = page_size();
 
-	for_each_region(r) {
+	for (int r = 0; r < NR_REGIONS; r++) {
 		static const int flags[] = { 0, MREMAP_MAYMOVE };
 
 		for (size_t i = 0; i < ARRAY_SIZE(flags); i++) {
@@ -308,7 +306,7 @@ TEST_F(mapped, mremap_grow)
 /* Neither by length 0 nor by leaving the old place mapped is there a second mapping. */
 TEST_F(mapped, mremap_duplicate)
 {
-	for_each_region(r) {
+	for (int r = 0; r < NR_REGIONS; r++) {
 		EXPECT_EQ(MAP_FAILED, mremap(self->at[r], 0, self->sizes[r], MREMAP_MAYMOVE));
 		EXPECT_EQ(EFAULT, errno) { TH_LOG("%s", names[r]); }
 		EXPECT_EQ(MAP_FAILED, mremap(self->at[r], 0, page_size(), MREMAP_MAYMOVE));
@@ -329,7 +327,7 @@ TEST_F(mapped, mremap_move)
 {
 	const size_t page = page_size();
 
-	for_each_region(r) {
+	for (int r = 0; r < NR_REGIONS; r++) {
 		void *place = a_place(self->sizes[r]), *p;
 
 		if (self->sizes[r] > page) {
@@ -351,7 +349,8 @@ TEST_F(mapped, mremap_move)
 }
 
 /* Every way to tear a mapping in two. */
-static void expect_no_split(struct __test_metadata *_metadata, FIXTURE_DATA(mapped) *self, int r)
+static void expect_no_split(struct __test_metadata *_metadata,
+			    struct _test_data_mapped *self, int r)
 {
 	const size_t page = page_size(), size = self->sizes[r];
 	char *const first = self->at[r], *const last = first + size - page;
@@ -393,7 +392,7 @@ TEST_F(mapped, splits)
 	int vmas = count_vmas();
 
 	EXPECT_LE(1, vmas);
-	for_each_region(r)
+	for (int r = 0; r < NR_REGIONS; r++)
 		if (self->sizes[r] > page)
 			expect_no_split(_metadata, self, r);
 	EXPECT_EQ(vmas, count_vmas());
@@ -429,7 +428,7 @@ TEST_F(mapped, madvise_all)
 	char *message = message_page(self);
 
 	for (int advice = 0; advice <= ADVICE_MAX; advice++) {
-		for_each_region(r) {
+		for (int r = 0; r < NR_REGIONS; r++) {
 			/* The store's pages come back, those of a ring do not: see below. */
 			if (r != STORE && gives_away(advice))
 				continue;
@@ -443,7 +442,7 @@ TEST_F(mapped, madvise_all)
 		EXPECT_EQ(1, consumer_load(consumer_claim_word(&self->c)));
 	}
 	/* Still read only, whatever advice said of copying. */
-	for_each_region(r)
+	for (int r = 0; r < NR_REGIONS; r++)
 		if (r != CONTROL)
 			EXPECT_EQ(-EACCES, try_protect(self->at[r], self->sizes[r], PROT_WRITE));
 }
@@ -485,7 +484,7 @@ static int look_and_leave(void *arg)
  */
 TEST_F(mapped, madvise_dofork)
 {
-	for_each_region(r)
+	for (int r = 0; r < NR_REGIONS; r++)
 		madvise(self->at[r], self->sizes[r], MADV_DOFORK);
 	for (int i = 0; i < 3; i++) {
 		EXPECT_EQ(0, reap(spawn(look_and_leave, message_page(self))));
@@ -496,7 +495,7 @@ TEST_F(mapped, madvise_dofork)
 
 TEST_F(mapped, mlock)
 {
-	for_each_region(r) {
+	for (int r = 0; r < NR_REGIONS; r++) {
 		if (!mlock(self->at[r], page_size()))
 			munlock(self->at[r], page_size());
 		if (!mlock(self->at[r], self->sizes[r]))
@@ -608,7 +607,7 @@ TEST_F(mapped, userfaultfd)
 			close(uffd);
 			continue;
 		}
-		for_each_region(r) {
+		for (int r = 0; r < NR_REGIONS; r++) {
 			for (size_t i = 0; i < ARRAY_SIZE(modes); i++) {
 				struct uffdio_register reg = {
 					.range = { ptr_u64(self->at[r]), self->sizes[r] },

@@ -34,7 +34,7 @@ FIXTURE_TEARDOWN(reader)
 
 /* Publish text and claim it. */
 static struct blipmq_desc one_message(struct __test_metadata *_metadata,
-				      FIXTURE_DATA(reader) *self, const void *data, size_t len)
+				      struct _test_data_reader *self, const void *data, size_t len)
 {
 	struct blipmq_desc desc;
 	__u64 index;
@@ -331,8 +331,17 @@ struct stall {
 	int ready[2];
 };
 
-enum { STALL_PAYLOAD, STALL_SECOND, STALL_ARRAY, STALL_SUBJECT, STALL_BLOCK, STALL_RESULTS,
-       STALL_WRITE, STALL_LARGE, NR_STALLS };
+enum {
+	STALL_PAYLOAD,
+	STALL_SECOND,
+	STALL_ARRAY,
+	STALL_SUBJECT,
+	STALL_BLOCK,
+	STALL_RESULTS,
+	STALL_WRITE,
+	STALL_LARGE,
+	NR_STALLS
+};
 
 static const char *const stalls[NR_STALLS] = { "payload", "second payload", "array", "subject",
 					       "block", "results", "write(2)", "large payload" };
@@ -397,7 +406,7 @@ static int stall_main(void *arg)
  * One thread hangs in a publish through an endpoint. Others use the same endpoint, the same
  * topic, and read; then the one that hangs is killed, and nothing of it is left.
  */
-static void check_stall(struct __test_metadata *_metadata, FIXTURE_DATA(reader) *self, int way)
+static void check_stall(struct __test_metadata *_metadata, struct _test_data_reader *self, int way)
 {
 	struct blipmq_topic topic = {
 		.head.flags = BLIPMQ_TOPIC_WRITE,

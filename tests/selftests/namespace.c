@@ -252,7 +252,7 @@ static const char *const sleeps[NR_SLEEPS] = { "WAIT", "read", "RECV", "poll", "
 					       "write" };
 
 struct sleeper {
-	FIXTURE_DATA(doomed) *self;
+	struct _test_data_doomed *self;
 	enum sleep how;
 };
 
@@ -260,7 +260,7 @@ struct sleeper {
 static int sleeper_main(void *arg)
 {
 	struct sleeper *s = arg;
-	FIXTURE_DATA(doomed) *self = s->self;
+	struct _test_data_doomed *self = s->self;
 	struct blipmq_wait wait = { .deadline = BLIPMQ_WAIT_FOREVER, .min = 8 };
 	struct blipmq_topic topic = {
 		.head.flags = BLIPMQ_TOPIC_WRITE, .subject = ptr_u64("blocked"), .subject_len = 7,
@@ -311,7 +311,7 @@ TEST_F(doomed, sleepers)
 /* Who publishes and reads at full speed is told as well, and no harm done. */
 static int busy_publisher(void *arg)
 {
-	FIXTURE_DATA(doomed) *self = arg;
+	struct _test_data_doomed *self = arg;
 	static char data[20000];
 	int ret;
 
@@ -324,7 +324,7 @@ static int busy_publisher(void *arg)
 
 static int busy_subscriber(void *arg)
 {
-	FIXTURE_DATA(doomed) *self = arg;
+	struct _test_data_doomed *self = arg;
 	struct blipmq_unsubscribe unsub;
 	int ret;
 

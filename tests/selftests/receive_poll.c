@@ -252,7 +252,7 @@ TEST_F(full, out_wakes)
 
 static int poller_without_the_ring(void *arg)
 {
-	FIXTURE_DATA(full) *self = arg;
+	struct _test_data_full *self = arg;
 	struct pollfd p = { .fd = self->pub, .events = POLLOUT };
 
 	close(self->fd);

@@ -71,16 +71,17 @@ static struct tries try_all(uid_t uid, gid_t gid)
 	return t;
 }
 
-#define EXPECT_ALL_REFUSED(t) do { \
-	EXPECT_EQ(-EACCES, (t).bind); \
-	EXPECT_LE(BLIPMQ_REASON_RIGHT_SUBSCRIBE, (t).bind_reason); \
-	EXPECT_GE(BLIPMQ_REASON_RIGHT_MAP, (t).bind_reason); \
-	EXPECT_EQ(-EACCES, (t).topic); \
-	EXPECT_EQ(-EACCES, (t).publish); \
-	EXPECT_EQ(-EACCES, (t).ring); \
-	EXPECT_EQ(-EACCES, (t).ring_block); \
-	EXPECT_EQ(-EACCES, (t).subscribe); \
-	EXPECT_EQ(-EACCES, (t).stats); \
+#define EXPECT_ALL_REFUSED(of) do { \
+	const struct tries __t = (of); \
+	EXPECT_EQ(-EACCES, __t.bind); \
+	EXPECT_LE(BLIPMQ_REASON_RIGHT_SUBSCRIBE, __t.bind_reason); \
+	EXPECT_GE(BLIPMQ_REASON_RIGHT_MAP, __t.bind_reason); \
+	EXPECT_EQ(-EACCES, __t.topic); \
+	EXPECT_EQ(-EACCES, __t.publish); \
+	EXPECT_EQ(-EACCES, __t.ring); \
+	EXPECT_EQ(-EACCES, __t.ring_block); \
+	EXPECT_EQ(-EACCES, __t.subscribe); \
+	EXPECT_EQ(-EACCES, __t.stats); \
 } while (0)
 
 TEST(mode_0770_strangers)
