@@ -43,13 +43,17 @@ const struct rhashtable_params bmq_named_params = {
 	.automatic_shrinking = true,
 };
 
-/* Under RCU, or under the match lock. */
+/* What is found stays under RCU, or under the match lock. */
 struct bmq_named *bmq_named_find(struct rhashtable *table, const char *text,
 				 unsigned int len)
 {
 	struct named_key key = { .text = text, .len = len };
+	struct bmq_named *named;
 
-	return rhashtable_lookup(table, &key, bmq_named_params);
+	rcu_read_lock();
+	named = rhashtable_lookup(table, &key, bmq_named_params);
+	rcu_read_unlock();
+	return named;
 }
 
 /* ---- Life ---- */
