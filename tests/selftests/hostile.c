@@ -397,6 +397,8 @@ TEST_F(hostile, store_storm)
 		here += storm_cost(_metadata, &self->scene.source, SUBJECT, &lost);
 	}
 	EXPECT_GT(10 * elsewhere, here);
+	TH_LOG("%llu ns a publish, elsewhere %llu", here / STORM_ROUNDS / STORM_PUBLISHES,
+	       elsewhere / STORM_ROUNDS / STORM_PUBLISHES);
 	EXPECT_EQ(0, none);
 	EXPECT_LT(0, lost);
 }

@@ -314,6 +314,7 @@ TEST_F(company, whole_ring_released)
 	}
 	usual /= WHOLE_ROUNDS * WHOLE_SAMPLES;
 	EXPECT_LT(least, 10 * usual);
+	TH_LOG("%llu ns after the release, usually %llu", least, usual);
 	EXPECT_EQ(0, sum_drops(consumer_drops(&c)));
 	ASSERT_LT(0, source_send(&self->scene.source));
 	source_close(&s);

@@ -31,17 +31,17 @@ static int publish_for_ever(void *arg)
 	return source_send_until(&s, ~0ULL);
 }
 
-static pid_t spawn_victim(unsigned int i)
+/* The victim of a place, again and again: three subscribe, the others publish. */
+static pid_t spawn_victim(unsigned int place)
 {
-	struct witness *w;
+	static struct witness w[VICTIMS];
 
-	if (i >= ARRAY_SIZE(victims))
+	if (place % 5 >= ARRAY_SIZE(victims))
 		return spawn(publish_for_ever, "busy");
 	/* Not waited for: it may be killed before it is ready. */
-	w = shared(sizeof(*w));
-	*w = victims[i];
-	w->topics = 4096;
-	return spawn(witness_main, w);
+	w[place] = victims[place % 5];
+	w[place].topics = 4096;
+	return spawn(witness_main, &w[place]);
 }
 
 /* Number of the newest message of a topic, after one more. */
@@ -84,14 +84,14 @@ TEST(killed_anyone)
 	w[1] = witness_start(&loose);
 	ASSERT_EQ(0, source_open(&s, "busy", LENGTH, 16));
 	for (i = 0; i < VICTIMS; i++)
-		pids[i] = spawn_victim(i % 5);
+		pids[i] = spawn_victim(i);
 	end = deadline_in(test_seconds());
 	while (now_ns() < end) {
 		i = random_next(&state) % VICTIMS;
 		ASSERT_LT(0, source_send(&s));
 		usleep(random_next(&state) % 5000);
 		EXPECT_EQ(128 + SIGKILL, slay(pids[i]));
-		pids[i] = spawn_victim(i % 5);
+		pids[i] = spawn_victim(i);
 		kills++;
 	}
 	for (i = 0; i < VICTIMS; i++)
