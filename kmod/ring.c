@@ -64,17 +64,17 @@ static void sub_leave(struct bmq_ring *ring, u16 slot)
 static void slot_leave(struct bmq_ring *ring)
 {
 	struct bmq_slot *slot = slot_at(ring, ring->tail);
+	bool owns = slot->flags & SLOT_OWNS;
 	unsigned int i;
 
-	if (slot->flags & SLOT_OWNS) {
+	slot->flags = 0;
+	if (owns) {
 		for (i = 0; i < BMQ_RECENT; i++) {
 			if (ring->recent[i].open && ring->recent[i].end == ring->tail)
 				ring->recent[i].open = false;
 		}
-		slot->flags = 0;
 		unpin(ring, slot->page);
 	}
-	slot->flags = 0;
 	ring->tail++;
 	sub_leave(ring, slot->sub);
 }

@@ -520,6 +520,44 @@ static void test_pins(void)
 	test_done("pins are counted in pages, and bounded");
 }
 
+static long keep_error(struct scene *s, u64 index)
+{
+	struct bmq_run *run;
+
+	spin_lock(&s->ring.lock);
+	run = bmq_ring_keep(&s->ring, index);
+	if (!IS_ERR(run))
+		bmq_ring_unkeep(&s->ring, run);
+	spin_unlock(&s->ring.lock);
+	return IS_ERR(run) ? PTR_ERR(run) : 0;
+}
+
+/* Only what is claimed and not released can be kept, in its slot or out of it. */
+static void test_keep_bounds(void)
+{
+	static struct scene s;
+	struct claimed c;
+	unsigned int i;
+
+	scene_begin(&s, 4, 2, BLIPMQ_POLICY_DROP_OLDEST);
+	publish(&s, 4, 1, 1);
+	for (i = 0; i < 3; i++) {
+		EXPECT(claim_one(&s, &c));
+		take_one(&s, &c);
+	}
+	release_to(&s, 1);
+	EXPECT(keep_error(&s, 0) == -EINVAL);
+	EXPECT(keep_error(&s, 3) == -EINVAL);
+	EXPECT(keep_error(&s, ~0ULL) == -EINVAL);
+	EXPECT(keep_error(&s, 2) == 0);
+	EXPECT(keep_error(&s, 2) == -EINVAL);
+	publish(&s, 3, 1, 1);	/* entry 1 leaves its slot */
+	EXPECT(keep_error(&s, 1) == 0);
+	EXPECT(keep_error(&s, 1) == -EINVAL);
+	scene_end(&s);
+	test_done("only what is claimed and not released can be kept, once");
+}
+
 static void test_latch(void)
 {
 	static struct scene s;
@@ -617,6 +655,7 @@ int main(void)
 	test_newest();
 	test_held_bound();
 	test_pins();
+	test_keep_bounds();
 	test_latch();
 	test_random(BLIPMQ_POLICY_DROP_OLDEST, "drop-oldest");
 	test_random(BLIPMQ_POLICY_DROP_NEWEST, "drop-newest");
