@@ -370,7 +370,9 @@ static void test_wildcards(void)
 
 	endpoint_make(&b, 0);
 	for (i = 0; i < ARRAY_SIZE(cases); i++) {
-		expected = cases[i].token ? -EINVAL : 0;
+		expected = 0;
+		if (cases[i].token)
+			expected = -EINVAL;
 		EXPECT(blipmq_publish(&b, cases[i].subject, NULL, 0, NULL) == expected);
 		EXPECT(!expected || error_is(-EINVAL, BLIPMQ_REASON_WILDCARD, cases[i].token));
 		EXPECT(blipmq_topic_open(&b, cases[i].subject, 0, &topic) == expected);
