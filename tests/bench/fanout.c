@@ -281,6 +281,8 @@ int main(int argc, char **argv)
 
 	parse_options(&o, argc, argv);
 	choose_rows(&report, &o);
+	/* Whoever started us may have ignored it; then nobody would be left to wait for. */
+	signal(SIGCHLD, SIG_DFL);
 	sigemptyset(&child);
 	sigaddset(&child, SIGCHLD);
 	sigprocmask(SIG_BLOCK, &child, NULL);

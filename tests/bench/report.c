@@ -121,7 +121,8 @@ static bool ratio(const struct report *r, const struct row *row, struct spread *
 	peer = &r->rows[row->against];
 	for (i = 0; i < r->rounds; i++) {
 		if (row->shows[i].verdict == SHOW_OK)
-			values[nr++] = rate(r, row, &row->shows[i]) / rate(r, peer, &peer->shows[i]);
+			values[nr++] = rate(r, row, &row->shows[i]) /
+				       rate(r, peer, &peer->shows[i]);
 	}
 	*s = spread_of(values, nr);
 	return true;

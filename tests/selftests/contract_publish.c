@@ -233,7 +233,7 @@ TEST_F(pair, batch_with_a_bad_message)
 /* A message that could not be copied has taken no number. */
 TEST_F(pair, numbers_without_gaps)
 {
-	struct blipmq_result result;
+	struct blipmq_result result = { };
 	struct blipmq_message m;
 	struct all_bad all;
 	__u64 seq = 0;

@@ -395,8 +395,9 @@ static int subscribe_crowd(uid_t uid, struct blipmq_subscribe *sub, int *err)
 	return fd;
 }
 
-/* As many endpoints of a user; those beyond the limit are told. */
-static void crowd(struct __test_metadata *_metadata, uid_t uid, int *fds)
+/* As many endpoints of a user; those beyond the limit are told which it was. */
+static void crowd(struct __test_metadata *_metadata, uid_t uid, int *fds, __u32 reason,
+		  __u32 detail)
 {
 	struct blipmq_subscribe sub;
 	int i, err;
@@ -406,7 +407,7 @@ static void crowd(struct __test_metadata *_metadata, uid_t uid, int *fds)
 		if (i < CROWD_HEARS)
 			ASSERT_EQ(0, err);
 		else
-			EXPECT_LIMIT(-ENOSPC, err, sub, BLIPMQ_REASON_FANOUT_USER, CROWD_HEARS);
+			EXPECT_LIMIT(-ENOSPC, err, sub, reason, detail);
 	}
 }
 
@@ -420,10 +421,10 @@ TEST(crowd_on_one_topic)
 	ASSERT_EQ(0, fresh_bus(params));
 	pub = bus_open(O_RDWR);
 	ASSERT_LT(0, topic(pub, "crowd"));
-	crowd(_metadata, BAD_UID, fds);
+	crowd(_metadata, BAD_UID, fds, BLIPMQ_REASON_FANOUT_USER, CROWD_HEARS);
 	EXPECT_EQ(CROWD_HEARS, publish(pub, "crowd", "x", 1));
 	/* Another user has room still, a third one has not. */
-	crowd(_metadata, GOOD_UID, fds + CROWD);
+	crowd(_metadata, GOOD_UID, fds + CROWD, BLIPMQ_REASON_FANOUT, CROWD_ALL);
 	third = subscribe_crowd(THIRD_UID, &sub, &err);
 	EXPECT_LIMIT(-ENOSPC, err, sub, BLIPMQ_REASON_FANOUT, CROWD_ALL);
 	EXPECT_EQ(CROWD_ALL, publish(pub, "crowd", "x", 1));
