@@ -81,7 +81,7 @@ run()
 	status=0
 	echo poison >"$TMP/out"
 	echo poison >"$TMP/err"
-	"${NS[@]}" timeout -k 1 $PATIENCE "$@" >"$TMP/out" 2>"$TMP/err" || status=$?
+	"${NS[@]}" "$@" >"$TMP/out" 2>"$TMP/err" || status=$?
 	out=$(<"$TMP/out")
 	err=$(<"$TMP/err")
 }
@@ -135,15 +135,24 @@ ready()
 	fi
 }
 
-# catches PID: wait until it is blipmq and catches SIGTERM.
-catches()
+# waits PID: until it is blipmq, catches SIGTERM, and sleeps.
+SIGTERM_BIT=0x4000
+waits()
 {
-	local name caught ticks
+	local name state caught field value ticks
 
 	for ((ticks = 0; ticks < TICKS; ticks++)); do
-		name=$(cat "/proc/$1/comm")
-		caught=$(awk '/^SigCgt:/ { print $2 }' "/proc/$1/status")
-		if [ "$name" = blipmq ] && [ $((16#$caught & 0x4000)) -ne 0 ]; then
+		{
+			read -r _ name
+			caught=0 state=""
+			while read -r field value _; do
+				case $field in
+				State:) state=$value ;;
+				SigCgt:) caught=$((16#$value)) ;;
+				esac
+			done
+		} <"/proc/$1/status"
+		if [ "$name" = blipmq ] && [ "$state" = S ] && [ $((caught & SIGTERM_BIT)) -ne 0 ]; then
 			return
 		fi
 		tick

@@ -37,7 +37,7 @@ look_info()
 		"$status $out"
 	run blipmq pub counted x --count 7
 	run blipmq info -j
-	same "info in JSON" "default 8388608 True 7 7 1 0" "$(python3 -c '
+	same "info in JSON" "default 8388608 True 7 7 1 0" "$(python3 -IS -c '
 import json, sys
 i = json.load(sys.stdin)
 print(i["bus"], i["budget"], i["rights"]["map"], i["published"], i["lonely"], i["topics"],
@@ -53,7 +53,7 @@ print(i["bus"], i["budget"], i["rights"]["map"], i["published"], i["lonely"], i[
 look_doctor()
 {
 	run blipmq -j doctor
-	same "doctor in JSON" "0 kernel module device rights contract budget" "$status $(python3 -c '
+	same "doctor in JSON" "0 kernel module device rights contract budget" "$status $(python3 -IS -c '
 import json, sys
 print(*(json.loads(line)["check"] for line in sys.stdin))' <"$TMP/out")"
 }

@@ -49,7 +49,7 @@ sub_forms()
 	same "timestamps: time in front, else as text" 9 "$(grep -cE \
 		'^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:]{8}\.[0-9]{9}Z odd ' "$TMP/time.out")"
 	end json
-	run python3 "$HERE/json_check.py" "$TMP/json.out"
+	run python3 -IS "$HERE/json_check.py" "$TMP/json.out"
 	same "JSON: parses, and says what was sent and by whom" "" "$out$err"
 	same "summary in text" "received 9, dropped 0" "$(<"$TMP/text.err")"
 	like "summary in JSON" '{"received":9,"dropped":0,"drops":{"oldest":0,*},"unread":0}' \
@@ -139,7 +139,7 @@ sub_stdout()
 # counts NAME EXPECTED: received + all drops by reason = expected, as its summary says.
 counts()
 {
-	python3 - "$TMP/$1.err" "$2" <<-'END'
+	python3 -IS - "$TMP/$1.err" "$2" <<-'END'
 	import json, sys
 	s = json.loads(open(sys.argv[1]).read().splitlines()[-1])
 	assert s["dropped"] == sum(s["drops"].values()), s
@@ -195,7 +195,7 @@ sub_copying()
 	odd_raw >"$TMP/expected"
 	identical "copying: raw" "$TMP/expected" "$TMP/raw.out"
 	end json
-	run python3 "$HERE/json_check.py" "$TMP/json.out"
+	run python3 -IS "$HERE/json_check.py" "$TMP/json.out"
 	same "copying: JSON" "" "$out$err"
 
 	kill -STOP "${PID[oldest]}"
