@@ -71,7 +71,7 @@ static int print_version(void)
 	out_init(&out, STDOUT_FD, cli.json);
 	out_begin(&out);
 	out_string(&out, "version", "blipmq %s", blipmq_version());
-	out_u64(&out, "contract", " (contract %lu)", BLIPMQ_VERSION);
+	out_u64(&out, "contract", " (contract %s)", BLIPMQ_VERSION);
 	out_end(&out);
 	if (out_flush(&out))
 		return complain("stdout: %s", strerror(-out.error));

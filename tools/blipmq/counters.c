@@ -19,7 +19,7 @@ static void named(struct out *o, namer name, const __u64 *values, unsigned int n
 	for (i = 0; i < nr && name(i); i++) {
 		if (values[i])
 			out_text(o, "%s%s", before, name(i));
-		out_u64(o, name(i), values[i] ? " %lu" : NULL, values[i]);
+		out_u64(o, name(i), values[i] ? " %s" : NULL, values[i]);
 		if (values[i])
 			before = ", ";
 	}
@@ -39,7 +39,7 @@ void counters_drops(struct out *o, const char *before, const __u64 *drops)
 	__u64 total = sum(drops, BLIPMQ_DROPS_MAX);
 
 	out_text(o, "%s", before);
-	out_u64(o, "dropped", "%lu", total);
+	out_u64(o, "dropped", "%s", total);
 	out_text(o, "%s", total ? " (" : "");
 	out_open(o, "drops");
 	named(o, blipmq_drop_name, drops, BLIPMQ_DROPS_MAX);

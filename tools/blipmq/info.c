@@ -18,7 +18,7 @@ static void print_right(struct out *o, uint32_t rights, uint32_t right, const ch
 static void print_info(struct out *o, const struct blipmq_info *info)
 {
 	out_string(o, "bus", "bus: %s", info->bus);
-	out_u64(o, "contract", "\n  contract: %lu", info->version);
+	out_u64(o, "contract", "\n  contract: %s", info->version);
 	out_u64(o, "features", NULL, info->features);
 	out_text(o, "\n  your rights:");
 	out_open(o, "rights");
@@ -27,7 +27,7 @@ static void print_info(struct out *o, const struct blipmq_info *info)
 	print_right(o, info->rights, BLIPMQ_RIGHT_MAP, "map");
 	out_close(o);
 	out_size(o, "max_message", "\n  largest message: %s", info->max_message);
-	out_u64(o, "max_entries", "\n  largest ring: %lu entries", info->max_entries);
+	out_u64(o, "max_entries", "\n  largest ring: %s entries", info->max_entries);
 	out_size(o, "budget", "\n  budget: %s", info->budget);
 }
 
@@ -35,14 +35,14 @@ static void print_stats(struct out *o, const struct blipmq_stats *stats, uint32_
 {
 	out_size(o, "memory", ", %s in use", stats->pages * page_size);
 	out_size(o, "idle", ", %s of it idle", stats->idle * page_size);
-	out_u64(o, "topics", "\n  topics: %lu", stats->topics);
-	out_u64(o, "wildcards", "\n  wildcard patterns: %lu", stats->patterns);
-	out_u64(o, "subscriptions", "\n  subscriptions: %lu", stats->subscriptions);
-	out_u64(o, "endpoints", "\n  endpoints: %lu, this one too", stats->endpoints);
-	out_u64(o, "published", "\n  published: %lu messages", stats->published);
+	out_u64(o, "topics", "\n  topics: %s", stats->topics);
+	out_u64(o, "wildcards", "\n  wildcard patterns: %s", stats->patterns);
+	out_u64(o, "subscriptions", "\n  subscriptions: %s", stats->subscriptions);
+	out_u64(o, "endpoints", "\n  endpoints: %s, this one too", stats->endpoints);
+	out_u64(o, "published", "\n  published: %s messages", stats->published);
 	out_size(o, "bytes", ", %s", stats->bytes);
-	out_u64(o, "lonely", "; %lu matched no subscription", stats->lonely);
-	out_u64(o, "delivered", "\n  delivered: %lu", stats->delivered);
+	out_u64(o, "lonely", "; %s matched no subscription", stats->lonely);
+	out_u64(o, "delivered", "\n  delivered: %s", stats->delivered);
 	counters_drops(o, ", of these dropped ", stats->drops);
 	counters_events(o, "\n  events: ", stats->events);
 }

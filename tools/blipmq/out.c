@@ -165,12 +165,15 @@ void out_close(struct out *o)
 
 void out_u64(struct out *o, const char *key, const char *format, uint64_t value)
 {
+	char digits[sizeof("18446744073709551615")];
+
+	snprintf(digits, sizeof(digits), "%" PRIu64, value);
 	if (!o->json) {
 		if (format)
-			put_formatted(o, format, value);
+			put_formatted(o, format, digits);
 	} else if (key) {
 		put_key(o, key, "");
-		put_formatted(o, "%" PRIu64, value);
+		put_string(o, digits);
 	}
 }
 

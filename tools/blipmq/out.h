@@ -9,7 +9,8 @@
  * neither writes text.
  *
  * A record is an object on a line of its own in JSON, and what the formats say and
- * a line feed in text. A value's format NULL: JSON only; its key NULL: text only.
+ * a line feed in text. A value's format has one %s for it. Format NULL: JSON only;
+ * key NULL: text only.
  */
 #ifndef BLIPMQ_OUT_H
 #define BLIPMQ_OUT_H

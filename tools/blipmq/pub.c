@@ -298,14 +298,14 @@ static int print_report(const struct pub *pub, const char *subject, bool json)
 	out_init(&out, json ? STDOUT_FD : STDERR_FD, json);
 	out_begin(&out);
 	out_bytes(&out, "subject", subject, strlen(subject));
-	out_u64(&out, "messages", one ? ": published %lu message" : ": published %lu messages",
+	out_u64(&out, "messages", one ? ": published %s message" : ": published %s messages",
 		pub->published);
-	out_u64(&out, "bytes", " (%lu bytes)", pub->bytes);
+	out_u64(&out, "bytes", " (%s bytes)", pub->bytes);
 	out_u64(&out, "deliveries",
-		one ? ", delivered to %lu subscription" : ", delivered %lu time",
+		one ? ", delivered to %s subscription" : ", delivered %s time",
 		pub->deliveries);
 	out_text(&out, "%s", pub->deliveries == 1 ? "" : "s");
-	out_u64(&out, "lonely", pub->lonely && !one ? "; %lu reached no subscription" : NULL,
+	out_u64(&out, "lonely", pub->lonely && !one ? "; %s reached no subscription" : NULL,
 		pub->lonely);
 	out_end(&out);
 	if (out_flush(&out) && json)

@@ -40,7 +40,7 @@ static struct {
  * @data:     payload of the latest message
  * @size:     bytes there
  * @left:     messages that may still come
- * @received: messages that were printed
+ * @received: messages that came
  * @to_wall:  nanoseconds from CLOCK_MONOTONIC to CLOCK_REALTIME
  * @gone:     nobody reads stdout any more
  */
@@ -261,9 +261,9 @@ static void print_summary(struct sub *sub, bool json)
 	}
 	out_init(&out, STDERR_FD, json);
 	out_begin(&out);
-	out_u64(&out, "received", "received %lu", sub->received);
+	out_u64(&out, "received", "received %s", sub->received);
 	counters_drops(&out, ", dropped ", stats.drops);
-	out_u64(&out, "unread", stats.queued ? ", left %lu unread" : NULL, stats.queued);
+	out_u64(&out, "unread", stats.queued ? ", left %s unread" : NULL, stats.queued);
 	out_end(&out);
 	out_flush(&out);
 }
@@ -312,8 +312,10 @@ static int sub_run(const struct cli *cli, int nr, char **args)
 	if (ret)
 		return complain("cannot catch signals: %s", strerror(-ret));
 	sub = calloc(1, sizeof(*sub));
-	if (!sub || grow(sub, FIRST_BYTES))
+	if (!sub || grow(sub, FIRST_BYTES)) {
+		free(sub);
 		return complain("not enough memory");
+	}
 	ret = cli_connect(cli, 0, &sub->b);
 	if (ret == CLI_OK)
 		ret = serve(sub, args, nr, cli->json);
