@@ -115,6 +115,6 @@ apt_fetch()
 		say "cannot download $package"
 		return 1
 	}
-	dpkg-deb --fsys-tarfile "$dir/${package}"_*.deb
+	dpkg-deb --fsys-tarfile "$dir/${package}"_*.deb || return
 	rm -rf "$dir"
 }

@@ -7,6 +7,9 @@ VM=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)
 TREE=${VM%/tests/vm}
 CACHE=${BLIPMQ_CACHE:-${XDG_CACHE_HOME:-${HOME:?}/.cache}/blipmq}
 
+# Exit status of a program that cannot do its work; run has a reason for another.
+DIE=1
+
 say()
 {
 	printf '%s: %s\n' "${0##*/}" "$*" >&2
@@ -15,7 +18,7 @@ say()
 die()
 {
 	say "$@"
-	exit 1
+	exit $DIE
 }
 
 # need PROGRAM SET: fail, naming the package set that brings the program.

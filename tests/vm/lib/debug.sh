@@ -12,7 +12,7 @@ UBSAN_BOUNDS DEBUG_ATOMIC_SLEEP FAULT_INJECTION FAILSLAB FAIL_PAGE_ALLOC FAULT_I
 MEMCG NET_NS USER_NS USERFAULTFD IA32_EMULATION OVERLAY_FS 9P_FS NET_9P_VIRTIO VIRTIO_CONSOLE"
 # What one takes of disk (MB), and how many files its build compiles: for the percentage.
 DEBUG_DISK=4000
-DEBUG_OBJECTS=1650
+DEBUG_OBJECTS=1530
 
 # source_versions: of every linux-source in apt's lists, such as 7.3; the newest first.
 source_versions()
@@ -71,16 +71,20 @@ debug_config()
 	}
 }
 
-# progress WHAT: copy make's output, which is read, to nowhere; say how far it is.
+# progress: copy make's output, which is read, to nowhere; say how far it is.
 progress()
 {
-	awk -v what="$1" -v all="$DEBUG_OBJECTS" '
-		$1 == "CC" || $1 == "AS" { n++ }
-		n >= next_step && n < all {
-			printf "%s: %d%% (%d of about %d files)\n", what, 100 * n / all, n, all
-			fflush()
-			next_step = n + all / 20
-		}' >&2
+	local step built=0 next=0
+
+	while read -r step _; do
+		[ "$step" = CC ] || [ "$step" = AS ] || continue
+		if [ $built -ge $next ] && [ $built -lt $DEBUG_OBJECTS ]; then
+			say "debug kernel: $((100 * built / DEBUG_OBJECTS))%" \
+				"($built of about $DEBUG_OBJECTS files)"
+			next=$((built + DEBUG_OBJECTS / 20))
+		fi
+		built=$((built + 1))
+	done
 }
 
 # debug_build SRC BUILD: compile; what is there from an interrupted build is kept.
@@ -91,7 +95,7 @@ debug_build()
 	say "building the debug kernel, about 20 minutes on 2 cores; log: $log"
 	(set -o pipefail
 	 nice -n 10 make -C "$1" O="$2" -j"$(nproc)" bzImage modules 2>&1 </dev/null |
-		tee "$log" | progress "debug kernel") || {
+		tee "$log" | progress) || {
 		say "the debug kernel does not build, the log is $log; it ends so:"
 		tail -n 15 "$log" >&2
 		return 1

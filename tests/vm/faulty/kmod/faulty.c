@@ -46,9 +46,11 @@ static void faulty_deadlock(void)
 
 static void faulty_leak(void)
 {
-	void *p = kmalloc(FAULTY_SIZE, GFP_KERNEL);
+	char *p = kmalloc(FAULTY_SIZE, GFP_KERNEL);
 
-	OPTIMIZER_HIDE_VAR(p);
+	/* An allocation that is not used is none: the compiler leaves it out. */
+	if (p)
+		WRITE_ONCE(*p, 1);
 }
 
 static void faulty_do(const char *fault)
@@ -66,7 +68,7 @@ static void faulty_do(const char *fault)
 	else if (!strcmp(fault, "leak"))
 		faulty_leak();
 	else if (!strcmp(fault, "forget"))
-		faulty_kept = kmalloc(FAULTY_SIZE, GFP_KERNEL);
+		WRITE_ONCE(faulty_kept, kmalloc(FAULTY_SIZE, GFP_KERNEL));
 }
 
 static ssize_t faulty_write(struct file *file, const char __user *from, size_t len, loff_t *pos)
