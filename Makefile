@@ -19,8 +19,6 @@ Q		:= @
 endif
 
 PARTS		:= libclient tools/blipmq examples tests/selftests tests/unit tests/bench tests/demo
-# Until each of them is there.
-PARTS		:= $(patsubst %/Makefile,%,$(wildcard $(PARTS:=/Makefile)))
 
 .PHONY: all
 all: $(PARTS)	## library, command line tool and the tests' programs
@@ -30,7 +28,7 @@ $(PARTS):
 	$(Q)$(MAKE) -C $@
 
 # All of these link with the library.
-$(filter-out libclient tests/unit,$(PARTS)): $(filter libclient,$(PARTS))
+$(filter-out libclient tests/unit,$(PARTS)): libclient
 
 # The sources are built through links below $(O): kernels before 6.13 write their
 # objects beside the sources, whatever they are told.
