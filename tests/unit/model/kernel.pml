@@ -121,8 +121,7 @@ inline move_claimed(need)
 		R.held_run[R.nheld] = R.entry[SLOT(R.tail)];
 		R.entry[SLOT(R.tail)] = 0;
 		R.nheld++;
-		R.tail++;
-		REACH(SEEN_MOVED)
+		R.tail++
 	:: else -> break
 	od
 }
@@ -331,10 +330,6 @@ inline read_release_again(need)
 		:: else -> break_ring()
 		fi;
 		decide(need);
-		if
-		:: next != REREAD && !why -> REACH(SEEN_REREAD)
-		:: else -> skip
-		fi;
 		rel = 0
 	}
 }
@@ -386,7 +381,6 @@ inline drop_oldest(need)
 		:: else ->
 			fails++;
 			assert(fails <= CONTEND);
-			REACH(SEEN_CAS_FAILED);
 #ifdef MUT_NO_REVALIDATION
 			R.claim_seen = R.claim;
 			settle(need);

@@ -144,11 +144,10 @@ inline give_back()
 		d_step { i--; r = ORDER(i) };
 		d_step {
 			!R.lock ->
-			R.reserved = R.reserved - RESERVES;
 #ifndef MUT_UNDO_SILENT
 			kick();
 #endif
-			REACH(SEEN_UNDONE)
+			R.reserved = R.reserved - RESERVES
 		}
 	:: else -> break
 	od

@@ -104,7 +104,7 @@ proctype reader(byte r; byte t)
 			:: ok -> ok = 0
 			:: !ok ->
 				if
-				:: d_step { event[t] -> event[t] = 0; asleep[r]--; REACH(SEEN_WOKEN) }
+				:: d_step { event[t] -> event[t] = 0; asleep[r]-- }
 				:: stop -> break
 				fi
 			fi

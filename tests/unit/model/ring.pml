@@ -30,7 +30,8 @@
  *   load-acquire prod		B <-> A	  store-release prod	   deliver()
  *   copy descriptors
  *   CAS claim (acq_rel)	C <-> D	  load-acquire claim	   read_words()
- *     with its registration		  or CAS claim		   drop_oldest()
+ *     with its registration		  or CAS claim, acquire	   drop_oldest()
+ *					    also when it fails
  *   use the payload
  *   store-release release	E <-> F	  load-acquire release	   read_words()
  *					    before claim
@@ -75,15 +76,8 @@
 #define LOST_CLOSED	6
 #define LOST_BROKEN	7
 /* Further places that ./check wants to see reached */
-#define SEEN_MOVED	8	/* a claimed entry went to the held list */
-#define SEEN_REREAD	9	/* reading release again made the room */
-#define SEEN_CAS_FAILED	10	/* the subscriber was faster than the drop */
-#define SEEN_WOKEN	11
-#define SEEN_KICKED	12
-#define SEEN_KEPT_HELD	13	/* KEEP found the entry in the held list */
-#define SEEN_UNORDERED	14	/* a later claim was finished first */
-#define SEEN_RETRIED	15	/* RECV again of one whose copy had failed */
-#define SEEN_UNDONE	16	/* a reservation was given back */
+#define SEEN_KEPT_HELD	8	/* KEEP found the entry in the held list */
+#define SEEN_RETRIED	9	/* RECV again of one whose copy had failed */
 
 /* The configuration: ./check overrides these. */
 #ifndef N

@@ -119,10 +119,6 @@ inline finish()
 	R.outstanding = R.outstanding - R.out_size[i];
 	R.out_size[i] = 0;
 #endif
-	if
-	:: i -> REACH(SEEN_UNORDERED)
-	:: else -> skip
-	fi;
 	do
 	:: R.nout && R.out_done[0] ->
 		rel = R.out_end[0];
@@ -171,8 +167,7 @@ inline kick_publisher()
 #endif
 			if
 			:: R.blocked && rel >= R.blocked - 1 ->
-				kick();
-				REACH(SEEN_KICKED)
+				kick()
 			:: else -> skip
 			fi;
 			rel = 0
@@ -310,7 +305,7 @@ inline sleep()
 	:: true ->
 #endif
 		if
-		:: d_step { event[t] -> event[t] = 0; asleep[r]--; REACH(SEEN_WOKEN) }
+		:: d_step { event[t] -> event[t] = 0; asleep[r]-- }
 		:: stop -> break
 		fi
 	fi
