@@ -142,6 +142,8 @@ int slay(pid_t pid);
 bool wait_asleep(pid_t tid);
 __u64 now_ns(void);
 void sleep_ms(unsigned int ms);
+/* Are the cases to go on for hours (SOAK)? */
+bool soaking(void);
 /* Seconds that one hostile case goes on: 2, 5 on a debug kernel, SOAK hours if that is set. */
 double test_seconds(void);
 bool debug_kernel(void);

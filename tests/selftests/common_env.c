@@ -127,13 +127,24 @@ bool debug_kernel(void)
 	return !access("/proc/lockdep", F_OK);
 }
 
-double test_seconds(void)
+/* Hours, 0 if the cases are to be short; an empty value is none. */
+static double soak_hours(void)
 {
 	const char *soak = getenv("SOAK");
 
+	return soak ? atof(soak) : 0;
+}
+
+bool soaking(void)
+{
+	return soak_hours() > 0;
+}
+
+double test_seconds(void)
+{
 	/* Some ten cases are timed: a tenth of the hours for each. */
-	if (soak && atof(soak) > 0)
-		return atof(soak) * 360;
+	if (soaking())
+		return soak_hours() * 360;
 	return debug_kernel() ? 5 : 2;
 }
 

@@ -252,7 +252,7 @@ FIXTURE_TEARDOWN(users)
 
 TEST_F(users, buses_of_one_user)
 {
-	unsigned int nr = getenv("SOAK") ? BUSES_SOAK : BUSES, i;
+	unsigned int nr = soaking() ? BUSES_SOAK : BUSES, i;
 	unsigned int fit = BUSES_PAGES / 2 / LARGE_PAGES;
 	struct bus_of_user *b = shared(nr * sizeof(*b));
 	int fd = bus_open(O_RDWR), status = -ETIME;
@@ -337,12 +337,17 @@ struct churn {
 	__u64 refused;
 };
 
-/* Any size up to the largest; small ones more often: as many of each number of bits. */
+/* Any size up to the largest, small ones far more often: the least of three numbers of bits. */
 static size_t random_size(__u64 *state, size_t max)
 {
-	unsigned int bits = random_next(state) % 25;
-	size_t size = random_next(state) & ((1ULL << bits) - 1);
+	unsigned int bits = 24, i, roll;
+	size_t size;
 
+	for (i = 0; i < 3; i++) {
+		roll = random_next(state) % 25;
+		bits = roll < bits ? roll : bits;
+	}
+	size = random_next(state) & ((1ULL << bits) - 1);
 	return size < max ? size : max;
 }
 
@@ -400,7 +405,7 @@ TEST(random_sizes)
 	do {
 		churn_once(_metadata, &m, buf, info.max_message);
 		n++;
-	} while (now_ns() < end || (getenv("SOAK") && n < MANY));
+	} while (now_ns() < end || (soaking() && n < MANY));
 
 	/* All is released: the largest has room again, wherever the others were. */
 	for (i = 0; i < KEPT; i++) {

@@ -32,7 +32,7 @@ static const struct witness loose = {
 
 static bool enough(__u64 published, __u64 end)
 {
-	return now_ns() >= end && (!getenv("SOAK") || published >= MANY);
+	return now_ns() >= end && (!soaking() || published >= MANY);
 }
 
 /* ---- Several publishers ---- */
