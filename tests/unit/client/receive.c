@@ -417,11 +417,12 @@ static void *work(void *arg)
 		if (w->nr_out == OUT_MAX || (w->nr_out && !roll(w, 2)))
 			finish(w, 1 + roll(w, w->nr_out));
 	}
+	/* Which may keep one more. */
+	finish(w, w->nr_out);
 	if (w->kept_id) {
 		sim_check(&w->kept);
 		EXPECT(!blipmq_drop(b, w->kept_id));
 	}
-	finish(w, w->nr_out);
 	return NULL;
 }
 
