@@ -51,7 +51,8 @@ accel()
 		ACCEL="-accel kvm -cpu host"
 		CLOCK=""
 	else
-		ACCEL="-accel tcg,thread=multi -cpu max"
+		# An emulated rep movsb takes a step for each byte: rather words.
+		ACCEL="-accel tcg,thread=multi -cpu max,-erms,-fsrm"
 		CLOCK="tsc=reliable no_timer_check tsc_early_khz=$(tsc_khz)"
 	fi
 }
