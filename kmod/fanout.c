@@ -7,6 +7,9 @@
  * descriptors are written. The references that rings may take were added to the
  * runs before the first descriptor is visible; what is not used is put back. After
  * the locks, one full barrier, and the readers are woken.
+ *
+ * A subscription of a block ring that joined after room was asked for hears the
+ * next fan-out: this one began before it.
  */
 #include <linux/ktime.h>
 #include <linux/rcupdate.h>
@@ -41,14 +44,6 @@ static unsigned int count_subs(const struct bmq_topic *topic, bool *block)
 			  READ_ONCE(topic->patterns[i]->cramped);
 	}
 	return nr;
-}
-
-/* The policy in force: a user whose block rings stalled too long has none. */
-static u32 policy_now(const struct bmq_endpoint *ep, u64 now)
-{
-	if (ep->ring->policy == BLIPMQ_POLICY_BLOCK && bmq_room_spent(ep, now))
-		return BLIPMQ_POLICY_DROP_OLDEST;
-	return ep->ring->policy;
 }
 
 /* ---- Phase 0: rings that have more subscriptions here than entries ---- */
@@ -88,18 +83,23 @@ static u32 ring_copies(const struct bmq_ring *ring, u64 stamp)
 
 /* ---- Phase 1: room in the block rings ---- */
 
-/* How many of @nr messages can this ring take, for all its subscriptions so far? */
-static unsigned int ring_ask(struct bmq_ring *ring, const struct bmq_sub *sub,
-			     const struct bmq_chunk *chunk, unsigned int nr,
-			     u64 stamp)
+/*
+ * How many of @nr messages can this block ring take, for all its subscriptions so
+ * far? A user whose block rings stalled too long has none: they are not waited for.
+ */
+static unsigned int ring_ask(struct bmq_sub *sub, const struct bmq_chunk *chunk,
+			     unsigned int nr, u64 stamp, u64 now)
 {
+	struct bmq_ring *ring = sub->ep->ring;
+
 	spin_lock(&ring->lock);
-	if (ring->broken || ring->closed || sub->gone)
-		goto out;
 	if (ring->stamp != stamp) {
 		ring->stamp = stamp;
 		ring->multiple = 0;
 	}
+	sub->asked = stamp;
+	if (ring->broken || ring->closed || sub->gone || bmq_room_spent(sub->ep, now))
+		goto out;
 	/* More subscriptions than slots: it never fits, and is lost there. */
 	if (ring_copies(ring, stamp) > ring->entries)
 		goto out;
@@ -131,10 +131,10 @@ static unsigned int ask_room(struct bmq_batch *batch, u64 stamp, u64 now)
 		for (j = 0; subs && j < subs->nr; j++) {
 			struct bmq_sub *sub = sub_at(subs, j);
 
-			if (!sub || policy_now(sub->ep, now) != BLIPMQ_POLICY_BLOCK ||
+			if (!sub || sub->ep->ring->policy != BLIPMQ_POLICY_BLOCK ||
 			    bmq_topic_mutes(topic, sub->id))
 				continue;
-			nr = min(nr, ring_ask(sub->ep->ring, sub, chunk, nr, stamp));
+			nr = min(nr, ring_ask(sub, chunk, nr, stamp, now));
 			if (nr)
 				continue;
 			if (kref_get_unless_zero(&sub->ep->ref))
@@ -152,25 +152,21 @@ static void stamp_headers(struct bmq_topic *topic, struct bmq_chunk *chunk, u64 
 	unsigned int i;
 
 	for (i = 0; i < chunk->nr; i++) {
-		const struct bmq_msg *msg = &chunk->msgs[i];
-		struct blipmq_header *header;
+		struct blipmq_header *header = chunk->msgs[i].header;
 
-		header = bmq_run_at(msg->run, (unsigned long)msg->offset * BLIPMQ_ALIGN);
 		header->seq = topic->seq + 1 + i;
 		header->time = now;
 		header->topic = topic->id;
 	}
 }
 
-/* For each run of the chunk: @nr references for the rings. */
+/* For the run of each part of the chunk: @nr references for the rings. */
 static void raise_runs(struct bmq_chunk *chunk, unsigned int nr)
 {
 	unsigned int i;
 
-	for (i = 0; i < chunk->nr; i++) {
-		if (!i || chunk->msgs[i].run != chunk->msgs[i - 1].run)
-			bmq_run_get(chunk->msgs[i].run, nr);
-	}
+	for (i = 0; i < chunk->nr_parts; i++)
+		bmq_run_get(chunk->msgs[chunk->part[i]].run, nr);
 }
 
 static void lower_runs(struct bmq_store *store, struct bmq_chunk *chunk,
@@ -178,26 +174,42 @@ static void lower_runs(struct bmq_store *store, struct bmq_chunk *chunk,
 {
 	unsigned int i;
 
-	for (i = 0; i < chunk->nr; i++) {
-		if (!i || chunk->msgs[i].run != chunk->msgs[i - 1].run)
-			bmq_run_put(store, chunk->msgs[i].run, nr - chunk->used[i]);
-	}
+	for (i = 0; i < chunk->nr_parts; i++)
+		bmq_run_put(store, chunk->msgs[chunk->part[i]].run, nr - chunk->used[i]);
+}
+
+/*
+ * The policy that this fan-out goes by; false: the subscription of a block ring
+ * joined since room was asked for.
+ */
+static bool policy_of(const struct bmq_sub *sub, u64 stamp, u32 *policy)
+{
+	const struct bmq_ring *ring = sub->ep->ring;
+
+	lockdep_assert_held(&ring->lock);
+	*policy = ring->policy;
+	if (*policy != BLIPMQ_POLICY_BLOCK)
+		return true;
+	if (!ring->multiple)
+		*policy = BLIPMQ_POLICY_DROP_OLDEST;
+	return stamp && sub->asked == stamp;
 }
 
 /* Write to one ring; note its reader for the wake, once a chunk. */
-static void sub_deliver(struct bmq_batch *batch, struct bmq_sub *sub, u64 stamp,
-			u64 now)
+static void sub_deliver(struct bmq_batch *batch, struct bmq_sub *sub, u64 stamp)
 {
 	struct bmq_topic *topic = batch->topic;
 	struct bmq_chunk *chunk = &batch->chunk;
 	struct bmq_ring *ring = sub->ep->ring;
-	u32 policy = policy_now(sub->ep, now);
 	bool was_broken, wake;
-	unsigned int nr;
+	unsigned int nr = 0;
+	u32 policy;
 
 	spin_lock(&ring->lock);
 	was_broken = ring->broken;
-	nr = bmq_ring_deliver(ring, sub, chunk, policy, ring_copies(ring, stamp));
+	if (policy_of(sub, stamp, &policy))
+		nr = bmq_ring_deliver(ring, sub, chunk, policy,
+				      ring_copies(ring, stamp));
 	wake = (nr || ring->broken != was_broken) &&
 	       (ring->woken_topic != topic->id || ring->woken_seq != batch->seq);
 	if (wake) {
@@ -222,7 +234,7 @@ static void sub_mute(struct bmq_batch *batch, struct bmq_sub *sub)
 	spin_unlock(&ring->lock);
 }
 
-static void deliver_all(struct bmq_batch *batch, u64 stamp, u64 now)
+static void deliver_all(struct bmq_batch *batch, u64 stamp)
 {
 	struct bmq_topic *topic = batch->topic;
 	u32 i, j;
@@ -239,7 +251,7 @@ static void deliver_all(struct bmq_batch *batch, u64 stamp, u64 now)
 			    bmq_topic_mutes(topic, sub->id))
 				sub_mute(batch, sub);
 			else
-				sub_deliver(batch, sub, stamp, now);
+				sub_deliver(batch, sub, stamp);
 		}
 	}
 }
@@ -258,7 +270,7 @@ static void fan_out(struct bmq_batch *batch, unsigned int subs, u64 stamp, u64 n
 	if (subs) {
 		stamp_headers(topic, chunk, now);
 		raise_runs(chunk, subs);
-		deliver_all(batch, stamp, now);
+		deliver_all(batch, stamp);
 		lower_runs(&topic->bus->store, chunk, subs);
 	}
 	topic->seq += chunk->nr;
@@ -270,17 +282,15 @@ static int fanout_locked(struct bmq_batch *batch, unsigned int first)
 	struct bmq_topic *topic = batch->topic;
 	struct bmq_chunk *chunk = &batch->chunk;
 	u64 stamp, now = ktime_get_ns();
-	unsigned int subs;
+	unsigned int subs, nr;
 	bool block;
 
 	lockdep_assert_held(&topic->lock);
 	if (topic->dead)
 		return -ESTALE;
 	subs = count_subs(topic, &block);
-	chunk->msgs = batch->msg + first;
-	chunk->nr = clamp(BMQ_FANOUT_STEPS / max(subs, 1u), 1u, batch->nr - first);
-	memset(chunk->used, 0, sizeof(chunk->used));
-	memset(chunk->taken, 0, sizeof(chunk->taken));
+	bmq_chunk_begin(chunk, batch->msg + first,
+			clamp(BMQ_FANOUT_STEPS / max(subs, 1u), 1u, batch->nr - first));
 	if (!block) {
 		fan_out(batch, subs, 0, now);
 		return chunk->nr;
@@ -289,11 +299,13 @@ static int fanout_locked(struct bmq_batch *batch, unsigned int first)
 	spin_lock(&topic->bus->block_lock);
 	stamp = ++topic->bus->block_stamp;
 	count_copies(topic, stamp);
-	chunk->nr = ask_room(batch, stamp, now);
-	if (chunk->nr)
+	nr = ask_room(batch, stamp, now);
+	if (nr) {
+		bmq_chunk_cut(chunk, nr);
 		fan_out(batch, subs, stamp, now);
+	}
 	spin_unlock(&topic->bus->block_lock);
-	return chunk->nr;
+	return nr;
 }
 
 /* ---- Wake ---- */

@@ -100,7 +100,8 @@ static struct bmq_run *run_take(struct bmq_batch *batch, unsigned int nr)
 }
 
 /* Room in the endpoint's current run, if it has as much and pays with the account. */
-static bool current_room(struct bmq_batch *batch, u32 size, struct bmq_msg *msg)
+static bool current_room(struct bmq_batch *batch, u32 size, struct bmq_msg *msg,
+			 u32 *at)
 {
 	struct bmq_endpoint *ep = batch->ep;
 	struct bmq_run *run = ep->run;
@@ -112,27 +113,27 @@ static bool current_room(struct bmq_batch *batch, u32 size, struct bmq_msg *msg)
 	if (!batch->nr || batch->msg[batch->nr - 1].run != run)
 		bmq_run_get(run, 1);
 	msg->run = run;
-	msg->offset = ep->used / BLIPMQ_ALIGN;
+	*at = ep->used;
 	ep->used += size;
 	ep->used_at = jiffies;
 	return true;
 }
 
-/* Room for a message of @size bytes; the batch has a reference on its run. */
-static int msg_room(struct bmq_batch *batch, u32 size, struct bmq_msg *msg)
+/* Room for a message of @size bytes at @at of a run; the batch has a reference. */
+static int msg_room(struct bmq_batch *batch, u32 size, struct bmq_msg *msg, u32 *at)
 {
 	struct bmq_endpoint *ep = batch->ep;
 	struct bmq_run *run, *spare = NULL;
 	bool found;
 
 	if (size > BMQ_SMALL_PAGES * PAGE_SIZE) {
-		msg->offset = 0;
+		*at = 0;
 		msg->run = run_take(batch, DIV_ROUND_UP(size, PAGE_SIZE));
 		return msg->run ? 0 : errno_of(batch->reason);
 	}
 
 	spin_lock(&ep->pub_lock);
-	found = current_room(batch, size, msg);
+	found = current_room(batch, size, msg, at);
 	spin_unlock(&ep->pub_lock);
 	if (found)
 		return 0;
@@ -141,14 +142,14 @@ static int msg_room(struct bmq_batch *batch, u32 size, struct bmq_msg *msg)
 	if (!run)
 		return errno_of(batch->reason);
 	spin_lock(&ep->pub_lock);
-	found = current_room(batch, size, msg);
+	found = current_room(batch, size, msg, at);
 	if (found) {
 		spare = run;	/* another thread was faster */
 	} else {
 		spare = ep->run;
 		ep->run = run;
 		ep->used = 0;
-		current_room(batch, size, msg);
+		current_room(batch, size, msg, at);
 	}
 	spin_unlock(&ep->pub_lock);
 	if (spare)
@@ -203,25 +204,37 @@ static u32 msg_size(u32 length, u32 subject_len)
 		     subject_len, BLIPMQ_ALIGN);
 }
 
-/* Header and trailer; number, time and topic follow under the topic's lock. */
-static void msg_describe(const struct bmq_batch *batch, const struct bmq_msg *msg)
+/* What the headers of all messages of the chunk have in common, before they go out. */
+static void header_prepare(struct bmq_batch *batch)
 {
 	const struct bmq_endpoint *ep = batch->ep;
-	const struct bmq_topic *topic = batch->topic;
-	unsigned long at = (unsigned long)msg->offset * BLIPMQ_ALIGN;
-	struct blipmq_header *header = bmq_run_at(msg->run, at);
 
-	memset(header, 0, sizeof(*header));
-	header->sender = ep->id;
-	header->length = msg->length;
-	header->uid = ep->uid;
-	header->gid = ep->gid;
-	header->pid = ep->pid;
-	header->trailer_len = topic->named.len;
-	header->version = BLIPMQ_HEADER_VERSION;
-	header->subject_len = topic->named.len;
-	run_write(msg->run, at + sizeof(*header) +
-		  ALIGN(msg->length, BLIPMQ_TRAILER_ALIGN),
+	batch->header = (struct blipmq_header){
+		.sender = ep->id,
+		.uid = ep->uid,
+		.gid = ep->gid,
+		.pid = ep->pid,
+		.trailer_len = batch->topic->named.len,
+		.version = BLIPMQ_HEADER_VERSION,
+		.subject_len = batch->topic->named.len,
+	};
+}
+
+/*
+ * The message whose payload lies in its run, behind @at, is one more of the chunk:
+ * header and trailer. Number, time and topic follow under the topic's lock.
+ */
+static void msg_ready(struct bmq_batch *batch, u32 at, u32 length)
+{
+	const struct bmq_topic *topic = batch->topic;
+	struct bmq_msg *msg = &batch->msg[batch->nr++];
+
+	msg->header = bmq_run_at(msg->run, at);
+	msg->offset = bmq_run_units(msg->run, at + sizeof(*msg->header));
+	msg->length = length;
+	*msg->header = batch->header;
+	msg->header->length = length;
+	run_write(msg->run, at + sizeof(*msg->header) + ALIGN(length, BLIPMQ_TRAILER_ALIGN),
 		  topic->text, topic->named.len);
 }
 
@@ -229,19 +242,17 @@ static int msg_add(struct bmq_batch *batch, u32 length, struct source *from)
 {
 	struct bmq_msg *msg = &batch->msg[batch->nr];
 	int err;
+	u32 at;
 
-	err = msg_room(batch, msg_size(length, batch->topic->named.len), msg);
+	err = msg_room(batch, msg_size(length, batch->topic->named.len), msg, &at);
 	if (err)
 		return err;
-	msg->length = length;
-	err = run_fill(msg->run, (unsigned long)msg->offset * BLIPMQ_ALIGN +
-		       sizeof(struct blipmq_header), length, from);
+	err = run_fill(msg->run, at + sizeof(struct blipmq_header), length, from);
 	if (err) {
 		msg_forget(batch, msg);
 		return refuse(batch, err, BLIPMQ_REASON_FAULT, 0);
 	}
-	msg_describe(batch, msg);
-	batch->nr++;
+	msg_ready(batch, at, length);
 	return 0;
 }
 
@@ -300,6 +311,7 @@ static bool chunk_topic(struct bmq_batch *batch, struct bmq_topic *topic)
 {
 	if (!batch->topic) {
 		batch->topic = topic;
+		header_prepare(batch);
 		return true;
 	}
 	bmq_topic_put(topic);
@@ -343,30 +355,22 @@ static int chunk_wait(struct bmq_batch *batch, u64 *since)
 	return err;
 }
 
-/* Tell user space of the @nr messages that fan-out has just published. */
-static void chunk_result(struct bmq_batch *batch, unsigned int first, unsigned int nr)
-{
-	unsigned int i;
-	u32 taken = 0;
-
-	for (i = 0; i < nr; i++) {
-		taken += batch->chunk.taken[i];
-		batch->result[first + i] = (struct blipmq_result){
-			.seq = batch->seq + i,
-			.delivered = taken,
-		};
-	}
-}
-
+/* Count the @nr messages that fan-out has just published, and note the results. */
 static void chunk_count(struct bmq_batch *batch, unsigned int first, unsigned int nr)
 {
 	struct bmq_endpoint *ep = batch->ep;
 	unsigned int i, lonely = 0;
+	u32 taken = 0;
 	u64 bytes = 0;
 
-	for (i = first; i < first + nr; i++) {
-		bytes += batch->msg[i].length;
-		lonely += !batch->result[i].delivered;
+	for (i = 0; i < nr; i++) {
+		taken += batch->chunk.taken[i];
+		lonely += !taken;
+		bytes += batch->chunk.msgs[i].length;
+		batch->result[first + i] = (struct blipmq_result){
+			.seq = batch->seq + i,
+			.delivered = taken,
+		};
 	}
 	atomic64_add(nr, &ep->published);
 	atomic64_add(bytes, &ep->bytes);
@@ -401,7 +405,6 @@ static unsigned int chunk_publish(struct bmq_batch *batch, int *err)
 	while (done < batch->nr && !stop) {
 		nr = bmq_fanout(batch, done);
 		if (nr > 0) {
-			chunk_result(batch, done, nr);
 			chunk_count(batch, done, nr);
 			done += nr;
 			since = 0;
@@ -550,12 +553,17 @@ static u32 block_msg_size(const struct bmq_run *run, u32 at, u32 subject_len)
 	return msg_size(header->length, subject_len);
 }
 
+/* Only length and topic may be set. By words: for each byte it would take longer. */
 static bool header_clean(const struct blipmq_header *header)
 {
-	return !header->seq && !header->time && !header->sender && !header->uid &&
-	       !header->gid && !header->pid && !header->ttl && !header->headers_len &&
-	       !header->trailer_len && !header->version && !header->subject_len &&
-	       !header->flags && !header->priority && !header->fds && !header->reserved;
+	const u64 *word = (const u64 *)header;
+	u64 set = header->seq | header->time | header->sender | header->uid;
+	unsigned int i;
+
+	for (i = offsetof(struct blipmq_header, gid) / sizeof(*word);
+	     i < sizeof(*header) / sizeof(*word); i++)
+		set |= word[i];
+	return !set;
 }
 
 /* Lay out a chunk from a block that is copied. @at moves on past its messages. */
@@ -593,12 +601,8 @@ static int chunk_from_block(struct bmq_batch *batch, struct bmq_run *run,
 			return refuse(batch, -EINVAL, BLIPMQ_REASON_BLOCK, *at);
 		if (!batch->nr)
 			bmq_run_get(run, 1);
-		batch->msg[batch->nr] = (struct bmq_msg){
-			.run = run,
-			.offset = *at / BLIPMQ_ALIGN,
-			.length = header->length,
-		};
-		msg_describe(batch, &batch->msg[batch->nr++]);
+		batch->msg[batch->nr].run = run;
+		msg_ready(batch, *at, header->length);
 	}
 	return 0;
 }
@@ -708,6 +712,7 @@ ssize_t bmq_publish_iter(struct bmq_endpoint *ep, struct iov_iter *from, bool no
 {
 	size_t length = iov_iter_count(from);
 	struct source source = { .iter = from };
+	struct bmq_topic *topic;
 	struct bmq_batch *batch;
 	int err = 0;
 
@@ -716,8 +721,8 @@ ssize_t bmq_publish_iter(struct bmq_endpoint *ep, struct iov_iter *from, bool no
 	batch = batch_begin(ep, nonblock);
 	if (!batch)
 		return -ENOMEM;
-	batch->topic = topic_by_handle(ep, READ_ONCE(ep->write_topic));
-	if (batch->topic)
+	topic = topic_by_handle(ep, READ_ONCE(ep->write_topic));
+	if (topic && chunk_topic(batch, topic))
 		err = msg_add(batch, length, &source);
 	else
 		err = -EDESTADDRREQ;

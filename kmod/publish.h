@@ -24,6 +24,7 @@ struct iov_iter;
  * @topic:   of the chunk
  * @nr:      messages of the chunk, laid out
  * @msg:     these
+ * @header:  of all of them, but for number, time, topic and length
  * @chunk:   what fan-out works on: a part of @msg
  * @seq:     number of the first message of @chunk, once it is out
  * @full:    whose block ring has no room, with a reference
@@ -42,6 +43,7 @@ struct bmq_batch {
 	struct bmq_topic *topic;
 	unsigned int nr;
 	struct bmq_msg msg[BMQ_CHUNK];
+	struct blipmq_header header;
 	struct bmq_chunk chunk;
 	u64 seq;
 	struct bmq_endpoint *full;

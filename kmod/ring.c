@@ -16,7 +16,7 @@
 
 #define HELD_NONE	U32_MAX	/* a held record whose message was kept */
 
-static struct bmq_slot *slot_at(struct bmq_ring *ring, u64 index)
+static struct bmq_slot *slot_at(const struct bmq_ring *ring, u64 index)
 {
 	return &ring->slots[index & (ring->entries - 1)];
 }
@@ -34,49 +34,75 @@ static void charge_pins(struct bmq_ring *ring, const struct bmq_run *run)
 	atomic_long_add(run->nr, &ring->user->pinned);
 }
 
-static void pin(struct bmq_ring *ring, struct bmq_run *run)
-{
-	bmq_run_get(run, 1);
-	charge_pins(ring, run);
-}
-
 /* The only place where a ring puts a reference; the caller clears the record. */
-static void unpin(struct bmq_ring *ring, u32 page)
+static void put_run(struct bmq_ring *ring, struct bmq_run *run)
 {
-	struct bmq_run *run = ring->store->slot[page];
-
 	ring->pinned -= run->nr;
 	atomic_long_sub(run->nr, &ring->user->pinned);
 	bmq_run_put(ring->store, run, 1);
 }
 
-static void sub_leave(struct bmq_ring *ring, u16 slot)
+/* A reference and a charge for one message, apart from the stretch it was in. */
+static void pin(struct bmq_ring *ring, struct bmq_run *run)
+{
+	bmq_run_get(run, 1);
+	charge_pins(ring, run);
+	ring->apart += run->nr;
+}
+
+static void unpin(struct bmq_ring *ring, u32 page)
+{
+	struct bmq_run *run = ring->store->slot[page];
+
+	ring->apart -= run->nr;
+	put_run(ring, run);
+}
+
+/* The last entry of a stretch leaves. */
+static void stretch_leave(struct bmq_ring *ring, u64 end, u32 page)
+{
+	unsigned int i;
+
+	for (i = 0; i < BMQ_RECENT; i++) {
+		if (ring->recent[i].open && ring->recent[i].end == end)
+			ring->recent[i].open = false;
+	}
+	put_run(ring, ring->store->slot[page]);
+}
+
+static void sub_leave(struct bmq_ring *ring, u16 slot, unsigned int nr)
 {
 	struct bmq_sub *sub = ring->subs[slot];
 
-	if (--sub->queued || !sub->gone)
+	sub->queued -= nr;
+	if (sub->queued || !sub->gone)
 		return;
 	WRITE_ONCE(ring->subs[slot], NULL);
 	kfree_rcu(sub, rcu);
 }
 
-/* The entry at the head leaves, and with the last one of a stretch its reference. */
-static void slot_leave(struct bmq_ring *ring)
+/* Entries leave from the head, up to @end, and with stretches their references. */
+static void slots_leave(struct bmq_ring *ring, u64 end)
 {
-	struct bmq_slot *slot = slot_at(ring, ring->tail);
-	bool owns = slot->flags & SLOT_OWNS;
-	unsigned int i;
+	unsigned int nr = 0;
+	u64 tail;
+	u16 sub;
 
-	slot->flags = 0;
-	if (owns) {
-		for (i = 0; i < BMQ_RECENT; i++) {
-			if (ring->recent[i].open && ring->recent[i].end == ring->tail)
-				ring->recent[i].open = false;
+	for (tail = ring->tail; tail < end; tail++) {
+		const struct bmq_slot *slot = slot_at(ring, tail);
+
+		if (nr && slot->sub != sub) {
+			sub_leave(ring, sub, nr);
+			nr = 0;
 		}
-		unpin(ring, slot->page);
+		sub = slot->sub;
+		nr++;
+		if (slot->flags & SLOT_OWNS)
+			stretch_leave(ring, tail, slot->page);
 	}
-	ring->tail++;
-	sub_leave(ring, slot->sub);
+	ring->tail = tail;
+	if (nr)
+		sub_leave(ring, sub, nr);
 }
 
 static void held_push(struct bmq_ring *ring, u64 index, u32 page)
@@ -118,6 +144,16 @@ void bmq_ring_lose(struct bmq_ring *ring, struct bmq_sub *sub,
 	sub->drops[why] += nr;
 	sub->gap = true;
 	WRITE_ONCE(ring->page->drops[why], ring->page->drops[why] + nr);
+}
+
+/* The entries at the head, up to @end, leave unread. */
+static void slots_lose(struct bmq_ring *ring, u64 end, enum blipmq_drop why)
+{
+	u64 index;
+
+	for (index = ring->tail; index < end; index++)
+		bmq_ring_lose(ring, ring->subs[slot_at(ring, index)->sub], why, 1);
+	slots_leave(ring, end);
 }
 
 /* ---- The subscriber's words ---- */
@@ -191,11 +227,7 @@ void bmq_ring_reclaim(struct bmq_ring *ring)
 			break;
 		held_pop(ring);
 	}
-	for (steps = 0; steps < BMQ_RING_STEPS; steps++) {
-		if (ring->tail >= ring->release)
-			break;
-		slot_leave(ring);
-	}
+	slots_leave(ring, min(ring->release, ring->tail + BMQ_RING_STEPS));
 }
 
 /*
@@ -210,10 +242,10 @@ static void move_claimed(struct bmq_ring *ring, unsigned int want)
 		struct bmq_slot *slot = slot_at(ring, ring->tail);
 
 		if (!(slot->flags & SLOT_LIVE) || ring->tail < ring->release) {
-			slot_leave(ring);
+			slots_leave(ring, ring->tail + 1);
 		} else if (ring->held_nr < ring->held_max) {
 			held_push(ring, ring->tail, slot->page);
-			slot_leave(ring);
+			slots_leave(ring, ring->tail + 1);
 		} else if (!again && look_again(ring)) {
 			again = true;
 			bmq_ring_reclaim(ring);
@@ -234,6 +266,8 @@ static bool drop_head(struct bmq_ring *ring, unsigned int nr, enum blipmq_drop w
 	u64 claim = ring->claim;
 
 	if (!try_cmpxchg(&ring->control->claim, &claim, claim + nr)) {	/* D, matches C */
+		/* One that fails orders nothing. */
+		claim = smp_load_acquire(&ring->control->claim);	/* D, matches C */
 		if (claim < ring->claim || claim > ring->prod)
 			ring_break(ring);
 		else
@@ -241,36 +275,26 @@ static bool drop_head(struct bmq_ring *ring, unsigned int nr, enum blipmq_drop w
 		return false;
 	}
 	ring->claim += nr;
-	while (nr--) {
-		struct bmq_sub *sub = ring->subs[slot_at(ring, ring->tail)->sub];
-
-		bmq_ring_lose(ring, sub, why, 1);
-		slot_leave(ring);
-	}
+	slots_lose(ring, ring->tail + nr, why);
 	return true;
 }
 
 static bool drop_oldest(struct bmq_ring *ring, unsigned int want,
 			enum blipmq_drop *why)
 {
-	unsigned int failures = 0;
+	unsigned int tries;
 
-	while (room(ring) < want) {
-		if (ring->broken) {
+	for (tries = 0; room(ring) < want; tries++) {
+		if (ring->broken)
 			*why = BLIPMQ_DROP_BROKEN;
-			return false;
-		}
-		if (ring->tail < ring->claim) {
+		else if (ring->tail < ring->claim)
 			*why = BLIPMQ_DROP_HELD;
-			return false;
-		}
-		if (drop_head(ring, want - room(ring), BLIPMQ_DROP_OLDEST))
-			continue;
-		if (++failures == BMQ_CAS_FAILURES) {
+		else
 			*why = BLIPMQ_DROP_CONTENDED;
+		if (ring->broken || ring->tail < ring->claim || tries == BMQ_CAS_TRIES)
 			return false;
-		}
-		move_claimed(ring, want);
+		if (!drop_head(ring, want - room(ring), BLIPMQ_DROP_OLDEST))
+			move_claimed(ring, want);
 	}
 	return true;
 }
@@ -330,6 +354,18 @@ static bool pins_fit(const struct bmq_ring *ring, unsigned long nr)
 	       pinned + nr <= bmq_pin_part(user);
 }
 
+/* Would it, if all that stands in the ring left? */
+static bool pins_fit_empty(const struct bmq_ring *ring, unsigned long nr)
+{
+	const struct bmq_user *user = ring->user;
+	unsigned long others = atomic_long_read(&user->pinned) - ring->pinned;
+
+	if (!others && !ring->apart)
+		return true;
+	return (!ring->apart || ring->apart + nr <= bmq_pin_limit(user)) &&
+	       others + ring->apart + nr <= bmq_pin_part(user);
+}
+
 /* May the ring pin @nr more pages? Under drop-oldest older messages make way. */
 static bool make_pins(struct bmq_ring *ring, unsigned long nr, u32 policy)
 {
@@ -341,7 +377,8 @@ static bool make_pins(struct bmq_ring *ring, unsigned long nr, u32 policy)
 		return false;
 	bmq_ring_reclaim(ring);
 	for (steps = 0; steps < BMQ_RING_STEPS && !pins_fit(ring, nr); steps++) {
-		if (policy != BLIPMQ_POLICY_DROP_OLDEST || ring->broken)
+		if (policy != BLIPMQ_POLICY_DROP_OLDEST || ring->broken ||
+		    !pins_fit_empty(ring, nr))
 			return false;
 		move_claimed(ring, room(ring) +
 			     min_t(u64, ring->claim - ring->tail, BMQ_RING_STEPS));
@@ -354,11 +391,12 @@ static bool make_pins(struct bmq_ring *ring, unsigned long nr, u32 policy)
 
 /*
  * Let a stretch of @run end at the next entries. A known one gives its reference
- * up to them; a new one takes one of those that the fan-out raised.
+ * up to them; a new one takes one of those that the fan-out raised. A block ring
+ * was asked before: its messages are on their way into all rings.
  */
 static struct bmq_stretch *stretch_grow(struct bmq_ring *ring,
 					struct bmq_run *run, u32 policy,
-					   bool *fresh)
+					bool *fresh)
 {
 	struct bmq_stretch *stretch = stretch_find(ring, run->first);
 
@@ -367,7 +405,7 @@ static struct bmq_stretch *stretch_grow(struct bmq_ring *ring,
 		slot_at(ring, stretch->end)->flags &= ~SLOT_OWNS;
 		return stretch;
 	}
-	if (!make_pins(ring, run->nr, policy))
+	if (policy != BLIPMQ_POLICY_BLOCK && !make_pins(ring, run->nr, policy))
 		return NULL;
 	stretch = &ring->recent[ring->recent_next++ % BMQ_RECENT];
 	stretch->page = run->first;
@@ -376,67 +414,122 @@ static struct bmq_stretch *stretch_grow(struct bmq_ring *ring,
 	return stretch;
 }
 
+/* ---- Chunks ---- */
+
+/**
+ * bmq_chunk_begin() - messages that are to go out together
+ * @chunk: filled in; nobody has taken any
+ * @msgs:  the messages
+ * @nr:    1 to BMQ_CHUNK
+ */
+void bmq_chunk_begin(struct bmq_chunk *chunk, struct bmq_msg *msgs, unsigned int nr)
+{
+	unsigned int i;
+
+	chunk->msgs = msgs;
+	chunk->nr = nr;
+	chunk->nr_parts = 0;
+	for (i = 0; i < nr; i++) {
+		if (i && msgs[i].run == msgs[i - 1].run)
+			continue;
+		chunk->used[chunk->nr_parts] = 0;
+		chunk->part[chunk->nr_parts++] = i;
+	}
+	chunk->part[chunk->nr_parts] = nr;
+	memset(chunk->taken, 0, (nr + 1) * sizeof(chunk->taken[0]));
+}
+
+/* Only the first @nr messages, at least one, go out. */
+void bmq_chunk_cut(struct bmq_chunk *chunk, unsigned int nr)
+{
+	chunk->nr = nr;
+	while (chunk->part[chunk->nr_parts - 1] >= nr)
+		chunk->nr_parts--;
+	chunk->part[chunk->nr_parts] = nr;
+}
+
 /* ---- Delivery ---- */
 
-static void write_entry(struct bmq_ring *ring, struct bmq_sub *sub,
-			const struct bmq_msg *msg)
+/* Entries from @index on whose descriptors, and slots, lie side by side; up to @nr. */
+static unsigned int side_by_side(const struct bmq_ring *ring, u64 index,
+				 unsigned int nr)
 {
+	u32 page = min_t(u32, ring->entries, BMQ_DESC_PER_PAGE);
+
+	return min_t(u32, nr, page - (index & (page - 1)));
+}
+
+/* Write @nr entries, not across a page of descriptors. */
+static void write_span(struct bmq_ring *ring, const struct bmq_sub *sub,
+		       const struct bmq_msg *msg, unsigned int nr, u32 flags)
+{
+	const struct bmq_slot owner = {
+		.page = msg->run->first,
+		.sub = sub->slot,
+		.flags = SLOT_LIVE,
+	};
 	struct blipmq_desc *desc = bmq_ring_desc(ring, ring->prod);
 	struct bmq_slot *slot = slot_at(ring, ring->prod);
+	const u64 cookie = sub->cookie;
+	unsigned int i;
 
-	/* A subscriber may be copying the entry of the lap before; its claim fails. */
-	WRITE_ONCE(desc->offset, msg->run->first * BMQ_UNITS_PER_PAGE + msg->offset + 1);
-	WRITE_ONCE(desc->length, msg->length | (sub->gap ? BLIPMQ_DESC_GAP : 0));
-	WRITE_ONCE(desc->cookie, sub->cookie);
-	slot->page = msg->run->first;
-	slot->sub = sub->slot;
-	slot->flags = SLOT_LIVE;
-	sub->gap = false;
-	sub->queued++;
-	ring->prod++;
+	for (i = 0; i < nr; i++) {
+		/* A subscriber may be copying the entry of the lap before; its claim fails. */
+		WRITE_ONCE(desc[i].offset, msg[i].offset);
+		WRITE_ONCE(desc[i].length, msg[i].length | flags);
+		WRITE_ONCE(desc[i].cookie, cookie);
+		slot[i] = owner;
+		flags = 0;
+	}
+	ring->prod += nr;
 }
 
 /* Messages of one run. Return: how many were written, all or none. */
 static unsigned int write_stretch(struct bmq_ring *ring, struct bmq_sub *sub,
-				  struct bmq_chunk *chunk, unsigned int first,
-				  unsigned int end, u32 policy)
+				  const struct bmq_msg *msg, unsigned int nr,
+				  u32 policy, bool *fresh)
 {
 	struct bmq_stretch *stretch;
-	unsigned int i;
-	bool fresh;
+	unsigned int span, left;
 
-	stretch = stretch_grow(ring, chunk->msgs[first].run, policy, &fresh);
+	stretch = stretch_grow(ring, msg->run, policy, fresh);
 	if (!stretch) {
 		bmq_ring_lose(ring, sub, ring->broken ? BLIPMQ_DROP_BROKEN :
-				 BLIPMQ_DROP_PINS, end - first);
+			      BLIPMQ_DROP_PINS, nr);
 		return 0;
 	}
-	for (i = first; i < end; i++)
-		write_entry(ring, sub, &chunk->msgs[i]);
+	for (left = nr; left; left -= span, msg += span) {
+		span = side_by_side(ring, ring->prod, left);
+		write_span(ring, sub, msg, span, sub->gap ? BLIPMQ_DESC_GAP : 0);
+		sub->gap = false;
+	}
+	sub->queued += nr;
 	stretch->end = ring->prod - 1;
 	slot_at(ring, stretch->end)->flags |= SLOT_OWNS;
-	chunk->taken[first]++;
-	chunk->taken[end]--;
-	if (fresh) {
-		while (first && chunk->msgs[first - 1].run == chunk->msgs[first].run)
-			first--;
-		chunk->used[first]++;
-	}
-	return end - first;
+	return nr;
 }
 
+/* Messages @first to @end of a chunk, part by part. Return: how many were written. */
 static unsigned int write_chunk(struct bmq_ring *ring, struct bmq_sub *sub,
 				struct bmq_chunk *chunk, unsigned int first,
 				unsigned int end, u32 policy)
 {
-	unsigned int next, nr = 0;
+	unsigned int part, from, to, got, nr = 0;
+	bool fresh;
 
-	for (; first < end; first = next) {
-		for (next = first + 1; next < end; next++) {
-			if (chunk->msgs[next].run != chunk->msgs[first].run)
-				break;
-		}
-		nr += write_stretch(ring, sub, chunk, first, next, policy);
+	for (part = 0; part < chunk->nr_parts; part++) {
+		from = max_t(unsigned int, first, chunk->part[part]);
+		to = min_t(unsigned int, end, chunk->part[part + 1]);
+		if (from >= to)
+			continue;
+		got = write_stretch(ring, sub, &chunk->msgs[from], to - from, policy,
+				    &fresh);
+		if (!got)
+			continue;
+		nr += got;
+		chunk->used[part] += fresh;
+		chunk->taken[from]++;
+		chunk->taken[to]--;
 	}
 	smp_store_release(&ring->page->prod, ring->prod);	/* A, matches B */
 	return nr;
@@ -500,19 +593,18 @@ static unsigned int pins_prefix(struct bmq_ring *ring,
 				unsigned int nr, unsigned int copies)
 {
 	unsigned long need = 0;
-	unsigned int i;
+	unsigned int part;
 
-	for (i = 0; i < nr; i++) {
-		const struct bmq_run *run = chunk->msgs[i].run;
+	for (part = 0; part < chunk->nr_parts && chunk->part[part] < nr; part++) {
+		const struct bmq_run *run = chunk->msgs[chunk->part[part]].run;
 
-		if ((i && chunk->msgs[i - 1].run == run) ||
-		    stretch_find(ring, run->first))
+		if (stretch_find(ring, run->first))
 			continue;
 		need += run->nr * copies;
-		if (!pins_fit(ring, need) || (i && need > bmq_pin_limit(ring->user)))
-			break;
+		if (!pins_fit(ring, need) || (part && need > bmq_pin_limit(ring->user)))
+			return chunk->part[part];
 	}
-	return i;
+	return nr;
 }
 
 /**
@@ -530,7 +622,7 @@ static unsigned int pins_prefix(struct bmq_ring *ring,
  */
 unsigned int bmq_ring_capacity(struct bmq_ring *ring,
 			       const struct bmq_chunk *chunk,
-				  unsigned int nr, unsigned int copies)
+			       unsigned int nr, unsigned int copies)
 {
 	enum blipmq_drop why;
 	unsigned int fit;
@@ -647,6 +739,7 @@ bool bmq_ring_drain(struct bmq_ring *ring)
 {
 	enum blipmq_drop why = ring->broken ? BLIPMQ_DROP_BROKEN : BLIPMQ_DROP_CLOSED;
 	unsigned int steps;
+	u64 end;
 
 	lockdep_assert_held(&ring->lock);
 	if (ring->latch.valid) {
@@ -655,12 +748,9 @@ bool bmq_ring_drain(struct bmq_ring *ring)
 	}
 	for (steps = 0; steps < BMQ_RING_STEPS && ring->held_nr; steps++)
 		held_pop(ring);
-	for (steps = 0; steps < BMQ_RING_STEPS && ring->tail < ring->prod; steps++) {
-		if (ring->tail >= ring->claim)
-			bmq_ring_lose(ring, ring->subs[slot_at(ring, ring->tail)->sub],
-				      why, 1);
-		slot_leave(ring);
-	}
+	end = min(ring->prod, ring->tail + BMQ_RING_STEPS);
+	slots_leave(ring, min(end, ring->claim));
+	slots_lose(ring, end, why);
 	return ring->held_nr || ring->tail < ring->prod;
 }
 
@@ -777,7 +867,7 @@ void bmq_ring_unlatch(struct bmq_ring *ring)
 {
 	lockdep_assert_held(&ring->lock);
 	ring->latch.valid = false;
-	sub_leave(ring, ring->latch.sub);
+	sub_leave(ring, ring->latch.sub, 1);
 	unpin(ring, ring->latch.page);
 }
 

@@ -27,8 +27,9 @@
 
 #define BMQ_CHUNK		64	/* messages of one fan-out at the most */
 #define BMQ_RING_STEPS	64	/* entries moved, put or dropped in one go */
-#define BMQ_CAS_FAILURES	4	/* before a loss is counted as contended */
+#define BMQ_CAS_TRIES	4	/* before a loss is counted as contended */
 #define BMQ_RECENT		4	/* publishers whose last run a ring remembers */
+#define BMQ_DESC_PER_PAGE	(PAGE_SIZE / sizeof(struct blipmq_desc))
 
 struct bmq_endpoint;
 struct bmq_pattern;
@@ -42,6 +43,7 @@ struct bmq_pattern;
  * @slot:    index in bmq_ring.subs; fixed
  * @gap:     next descriptor says that messages were lost
  * @gone:    unsubscribed: nothing more is written
+ * @asked:   stamp of the last fan-out that asked for room for it (fanout.c)
  * @queued:  its entries in the ring, claimed ones included
  * @delivered: messages addressed to it
  * @drops:   of these, lost
@@ -59,6 +61,7 @@ struct bmq_sub {
 	bool gap;
 	bool gone;
 	u32 queued;
+	u64 asked;
 	u64 delivered;
 	u64 drops[BLIPMQ_NR_DROPS];
 	struct rcu_head rcu;
@@ -130,6 +133,7 @@ struct bmq_latch {
  * @recent_next: which of them is replaced next
  * @delivered: messages addressed to its subscriptions
  * @pinned:  pages of runs pinned, as often as the ring pins them
+ * @apart:   of these, by messages that stand in no slot: held, kept, latched
  * @subs:    subscriptions by slot, NULL where free
  * @nr_subs: size of that array
  * @latch:   see above; one reader at a time
@@ -138,7 +142,7 @@ struct bmq_latch {
  * @closed:  nothing more goes in
  * @released_at: when @release moved last, as far as the kernel saw, ns
  * @stamp:   of the last fan-out that asked for room (fanout.c)
- * @multiple: how many of its subscriptions that one counted
+ * @multiple: for how many of its subscriptions; 0 if its policy is not in force
  * @copies_stamp: of the last fan-out that counted all of them
  * @copies:  what it counted
  * @cramped: may have more subscriptions on a topic than entries; only ever set
@@ -173,6 +177,7 @@ struct bmq_ring {
 	struct bmq_stretch recent[BMQ_RECENT];
 	u64 delivered;
 	unsigned long pinned;
+	unsigned long apart;
 	struct bmq_sub **subs;
 	u32 nr_subs;
 	u32 multiple;
@@ -196,11 +201,13 @@ enum bmq_ring_mode {
 /**
  * struct bmq_msg - a message that lies in a run
  * @run:    where
- * @offset: of its header in the run, in units of BLIPMQ_ALIGN
+ * @header: there
+ * @offset: as in its descriptors
  * @length: of the payload
  */
 struct bmq_msg {
 	struct bmq_run *run;
+	struct blipmq_header *header;
 	u32 offset;
 	u32 length;
 };
@@ -209,16 +216,22 @@ struct bmq_msg {
  * struct bmq_chunk - consecutive messages of one topic on their way out
  * @msgs:   the messages
  * @nr:     how many
- * @used:   for each message that is the first one in its run: references that
- *          rings took on the run
+ * @nr_parts: parts, which are messages side by side in one run
+ * @part:   first message of each part, and @nr behind the last
+ * @used:   by part: references that rings took on the run
  * @taken:  differences of how many rings took message i: prefix sums give them
  */
 struct bmq_chunk {
 	struct bmq_msg *msgs;
 	unsigned int nr;
+	unsigned int nr_parts;
+	u16 part[BMQ_CHUNK + 1];
 	u16 used[BMQ_CHUNK];
 	s16 taken[BMQ_CHUNK + 1];
 };
+
+void bmq_chunk_begin(struct bmq_chunk *chunk, struct bmq_msg *msgs, unsigned int nr);
+void bmq_chunk_cut(struct bmq_chunk *chunk, unsigned int nr);
 
 int bmq_ring_init(struct bmq_ring *ring, struct bmq_store *store,
 		  struct bmq_user *user, u32 entries, u32 held, u32 policy);
@@ -268,8 +281,7 @@ static inline struct blipmq_desc *bmq_ring_desc(const struct bmq_ring *ring,
 {
 	u32 i = index & (ring->entries - 1);
 
-	return &ring->desc[i / (PAGE_SIZE / sizeof(struct blipmq_desc))]
-			  [i % (PAGE_SIZE / sizeof(struct blipmq_desc))];
+	return &ring->desc[i / BMQ_DESC_PER_PAGE][i % BMQ_DESC_PER_PAGE];
 }
 
 #endif /* _BLIPMQ_RING_H */

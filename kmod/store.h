@@ -109,6 +109,12 @@ static inline unsigned long bmq_store_idle(const struct bmq_store *store,
 	return only ? READ_ONCE(only->idle) : READ_ONCE(store->idle_pages);
 }
 
+/* Offset of a byte of a run in the store, in units of BLIPMQ_ALIGN. */
+static inline u32 bmq_run_units(const struct bmq_run *run, unsigned long offset)
+{
+	return run->first * BMQ_UNITS_PER_PAGE + offset / BLIPMQ_ALIGN;
+}
+
 /* Kernel address of a byte of a run; good up to the end of its page. */
 static inline void *bmq_run_at(const struct bmq_run *run,
 			       unsigned long offset)

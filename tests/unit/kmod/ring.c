@@ -136,7 +136,8 @@ static void message_make(struct scene *s, struct publisher *p, struct bmq_msg *m
 		p->used = 0;
 	}
 	msg->run = p->run;
-	msg->offset = p->used;
+	msg->header = bmq_run_at(p->run, p->used * BLIPMQ_ALIGN);
+	msg->offset = bmq_run_units(p->run, (p->used + 1) * BLIPMQ_ALIGN);
 	msg->length = sizeof(u32);
 	memcpy(bmq_run_at(p->run, (p->used + 1) * BLIPMQ_ALIGN), &s->next, sizeof(u32));
 	p->used += UNITS;
@@ -149,12 +150,8 @@ static unsigned int chunk_deliver(struct scene *s, struct bmq_chunk *chunk,
 {
 	unsigned int i, nr = 0;
 
-	memset(chunk->used, 0, sizeof(chunk->used));
-	memset(chunk->taken, 0, sizeof(chunk->taken));
-	for (i = 0; i < chunk->nr; i++) {
-		if (!i || chunk->msgs[i].run != chunk->msgs[i - 1].run)
-			bmq_run_get(chunk->msgs[i].run, subs);
-	}
+	for (i = 0; i < chunk->nr_parts; i++)
+		bmq_run_get(chunk->msgs[chunk->part[i]].run, subs);
 	for (i = 0; i < subs; i++) {
 		spin_lock(&s->ring.lock);
 		if (!s->ring.broken)
@@ -162,10 +159,9 @@ static unsigned int chunk_deliver(struct scene *s, struct bmq_chunk *chunk,
 		nr += bmq_ring_deliver(&s->ring, s->sub[i], chunk, policy, subs);
 		spin_unlock(&s->ring.lock);
 	}
-	for (i = 0; i < chunk->nr; i++) {
-		if (!i || chunk->msgs[i].run != chunk->msgs[i - 1].run)
-			bmq_run_put(&s->store, chunk->msgs[i].run, subs - chunk->used[i]);
-	}
+	for (i = 0; i < chunk->nr_parts; i++)
+		bmq_run_put(&s->store, chunk->msgs[chunk->part[i]].run,
+			    subs - chunk->used[i]);
 	return nr;
 }
 
@@ -177,7 +173,7 @@ static unsigned int publish(struct scene *s, unsigned int nr, unsigned int publi
 			    unsigned int subs)
 {
 	struct bmq_msg msg[BMQ_CHUNK];
-	struct bmq_chunk chunk = { .msgs = msg, .nr = nr };
+	struct bmq_chunk chunk;
 	unsigned int i, got, fit = nr;
 
 	for (i = 0; i < nr; i++) {
@@ -185,6 +181,7 @@ static unsigned int publish(struct scene *s, unsigned int nr, unsigned int publi
 		if (!i || msg[i].run != msg[i - 1].run)
 			bmq_run_get(msg[i].run, 1);
 	}
+	bmq_chunk_begin(&chunk, msg, nr);
 	if (s->ring.policy == BLIPMQ_POLICY_BLOCK) {
 		spin_lock(&s->ring.lock);
 		fit = bmq_ring_capacity(&s->ring, &chunk, nr, subs);
@@ -192,7 +189,8 @@ static unsigned int publish(struct scene *s, unsigned int nr, unsigned int publi
 		EXPECT(fit <= nr);
 	}
 	s->last = s->next - 1 - (nr - fit);
-	chunk.nr = fit;
+	if (fit)
+		bmq_chunk_cut(&chunk, fit);
 	got = fit ? chunk_deliver(s, &chunk, subs, s->ring.policy) : 0;
 	for (i = 0; i < nr; i++) {
 		if (!i || msg[i].run != msg[i - 1].run)

@@ -42,6 +42,7 @@ typedef uint64_t u64;
 #define max(a, b)		({ __auto_type a_ = (a); __auto_type b_ = (b); \
 				   a_ > b_ ? a_ : b_; })
 #define min_t(type, a, b)	min((type)(a), (type)(b))
+#define max_t(type, a, b)	max((type)(a), (type)(b))
 #define clamp(val, low, high)	min(max(val, low), high)
 #define DIV_ROUND_UP(n, d)	(((n) + (d) - 1) / (d))
 #define struct_size(ptr, member, nr) \
