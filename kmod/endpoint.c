@@ -2,6 +2,7 @@
 /* Endpoints: binding, what they have, and how they end. See endpoint.h. */
 #include <linux/cred.h>
 #include <linux/fs.h>
+#include <linux/jiffies.h>
 #include <linux/log2.h>
 #include <linux/nospec.h>
 #include <linux/pid_namespace.h>
@@ -161,9 +162,7 @@ void bmq_endpoint_close(struct bmq_endpoint *ep)
 	mutex_unlock(&ep->lock);
 
 	bmq_room_forget(ep);
-	if (ep->run)
-		bmq_run_put(&ep->bus->store, ep->run, 1);
-	kvfree(ep->spare);
+	bmq_publisher_rest(ep, jiffies);
 	xa_for_each(&ep->accounts, id, account)
 		bmq_account_put(account);
 

@@ -65,23 +65,32 @@ bool bmq_evict(struct bmq_bus *bus, struct bmq_user *user, unsigned int nr)
 
 /* ---- Idle memory ---- */
 
-/* Give up the current run and working space of an endpoint that publishes no more. */
-static bool idle_publisher(struct bmq_endpoint *ep)
+/**
+ * bmq_publisher_rest() - give up the current run and working space of an endpoint
+ * @ep:    a bound endpoint
+ * @since: jiffies; it keeps them if it published a small message later
+ *
+ * The idle worker and close(2) may come at the same time: each thing is taken once.
+ *
+ * Return: whether it keeps them.
+ */
+bool bmq_publisher_rest(struct bmq_endpoint *ep, unsigned long since)
 {
 	struct bmq_run *run;
-	bool idle;
+	bool busy;
 
 	spin_lock(&ep->pub_lock);
 	run = ep->run;
-	idle = run && time_after_eq(jiffies, ep->used_at + IDLE_TIME);
-	if (idle)
+	busy = run && time_after(ep->used_at, since);
+	if (!busy)
 		ep->run = NULL;
 	spin_unlock(&ep->pub_lock);
-	if (idle) {
+	if (busy)
+		return true;
+	if (run)
 		bmq_run_put(&ep->bus->store, run, 1);
-		kvfree(xchg(&ep->spare, NULL));
-	}
-	return run && !idle;
+	kvfree(xchg(&ep->spare, NULL));
+	return false;
 }
 
 /* Put what a reader has released, or what a broken ring has, in chunks. */
@@ -116,7 +125,7 @@ void bmq_idle_work(struct work_struct *work)
 	bool more = false;
 
 	while ((ep = bmq_endpoint_next(bus, &id))) {
-		more |= idle_publisher(ep);
+		more |= bmq_publisher_rest(ep, jiffies - IDLE_TIME);
 		ring = bmq_endpoint_ring_of(ep);
 		if (ring)
 			bmq_ring_settle(ring);

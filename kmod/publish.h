@@ -71,6 +71,7 @@ void bmq_room_forget(struct bmq_endpoint *ep);
 void bmq_room_work(struct work_struct *work);
 bool bmq_room_spent(const struct bmq_endpoint *ep, u64 now);
 
+bool bmq_publisher_rest(struct bmq_endpoint *ep, unsigned long since);
 void bmq_ring_settle(struct bmq_ring *ring);
 bool bmq_evict(struct bmq_bus *bus, struct bmq_user *user, unsigned int nr);
 

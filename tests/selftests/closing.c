@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Closing while the bus's idle worker looks at the same endpoints: what both would put is put
+ * once. The kernel log, and the counts of the bus, tell.
+ */
+#include "hostile.h"
+
+#define BUSES		16	/* each of them crosses its worker once */
+#define ENDPOINTS	512
+#define IDLE_MS		5000	/* after which the worker comes, at the next ... */
+#define TICK_MS		512	/* ... of a coarse timer: of 256 or 512 ms */
+#define BEFORE_MS	100	/* it that is armed */
+#define EARLY		(4 * MSEC)	/* before it comes we begin to close */
+
+/* When the worker of a fresh bus came: all workers come a multiple of TICK_MS later. */
+static __u64 worker_came(void)
+{
+	int fd = bus_open(O_RDWR), watch = bus_open(O_RDWR);
+	struct blipmq_stats stats = { };
+
+	if (publish(fd, "watch", "x", 1))
+		return 0;
+	while (!stats.idle) {
+		sleep_ms(1);
+		if (bus_stats(watch, &stats))
+			return 0;
+	}
+	close(fd);
+	close(watch);
+	return now_ns();
+}
+
+static void sleep_until(__u64 ns)
+{
+	while (now_ns() < ns)
+		usleep(500);
+}
+
+/* Publish through each endpoint once, rest, and close while the worker passes by. */
+static int cross_worker(void *arg)
+{
+	__u64 due = *(__u64 *)arg;
+	int fd[ENDPOINTS], i;
+
+	if (fresh_bus(NULL))
+		return 1;
+	for (i = 0; i < ENDPOINTS; i++)
+		fd[i] = bus_open(O_RDWR);
+	sleep_until(due - (IDLE_MS + BEFORE_MS) * MSEC);
+	for (i = 0; i < ENDPOINTS; i++) {
+		if (publish(fd[i], "cross", "x", 1))
+			return 2;
+	}
+	sleep_until(due - EARLY);
+	/* It comes from below, we from above. */
+	for (i = ENDPOINTS; i--;)
+		close(fd[i]);
+	return 0;
+}
+
+TEST(while_worker_passes)
+{
+	__u64 due;
+	pid_t pid[BUSES];
+	int i;
+
+	ASSERT_EQ(0, fresh_bus(NULL));
+	due = worker_came();
+	ASSERT_NE(0, due);
+	due += 12 * TICK_MS * MSEC;
+	for (i = 0; i < BUSES; i++) {
+		pid[i] = spawn(cross_worker, &due);
+		due += TICK_MS * MSEC;
+	}
+	for (i = 0; i < BUSES; i++)
+		EXPECT_EQ(0, reap(pid[i]));
+	expect_bus_empty(_metadata);
+}
+
+TEST_HARNESS_MAIN
