@@ -103,10 +103,27 @@ struct bmq_endpoint *bmq_endpoint_next(struct bmq_bus *bus, unsigned long *id)
 	return ep;
 }
 
+/*
+ * The subscription of a slot, unless it is gone: others may free one that is, when its
+ * last entry leaves the ring. The endpoint is locked, so what is not gone stays.
+ */
+static struct bmq_sub *sub_at(struct bmq_ring *ring, u32 slot)
+{
+	struct bmq_sub *sub;
+
+	spin_lock(&ring->lock);
+	sub = ring->subs[slot];
+	if (sub && sub->gone)
+		sub = NULL;
+	spin_unlock(&ring->lock);
+	return sub;
+}
+
 static void close_ring(struct bmq_endpoint *ep)
 {
 	struct bmq_ring *ring = ep->ring;
 	struct bmq_run *run;
+	struct bmq_sub *sub;
 	unsigned long id;
 	bool more;
 	u32 i;
@@ -118,8 +135,9 @@ static void close_ring(struct bmq_endpoint *ep)
 	bmq_room_kick(ep);
 
 	for (i = 0; i < ring->nr_subs; i++) {
-		if (ring->subs[i] && !ring->subs[i]->gone)
-			bmq_pattern_unsubscribe(ring->subs[i]);
+		sub = sub_at(ring, i);
+		if (sub)
+			bmq_pattern_unsubscribe(sub);
 	}
 	xa_for_each(&ep->kept, id, run) {
 		spin_lock(&ring->lock);
@@ -414,14 +432,9 @@ int bmq_endpoint_unsubscribe(struct bmq_endpoint *ep, struct blipmq_unsubscribe 
 	if (args->reserved)
 		return refuse(&args->head, -EINVAL, BLIPMQ_REASON_RESERVED, 0);
 	mutex_lock(&ep->lock);
-	if (ep->ring && args->id && args->id <= ep->ring->nr_subs) {
-		spin_lock(&ep->ring->lock);
-		sub = ep->ring->subs[array_index_nospec(args->id - 1,
-							ep->ring->nr_subs)];
-		if (sub && sub->gone)
-			sub = NULL;
-		spin_unlock(&ep->ring->lock);
-	}
+	if (ep->ring && args->id && args->id <= ep->ring->nr_subs)
+		sub = sub_at(ep->ring, array_index_nospec(args->id - 1,
+							  ep->ring->nr_subs));
 	if (sub)
 		bmq_pattern_unsubscribe(sub);
 	else
