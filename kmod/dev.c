@@ -300,6 +300,13 @@ static __poll_t dev_poll(struct file *file, poll_table *table)
 	return bmq_poll(ep, file, table);
 }
 
+static unsigned long dev_get_unmapped_area(struct file *file, unsigned long address,
+					   unsigned long len, unsigned long pgoff,
+					   unsigned long flags)
+{
+	return bmq_map_area(file->private_data, file, address, len, pgoff, flags);
+}
+
 static int dev_mmap(struct file *file, struct vm_area_struct *vma)
 {
 	return bmq_map(file->private_data, vma);
@@ -331,6 +338,7 @@ static const struct file_operations dev_fops = {
 	.read_iter = dev_read_iter,
 	.write_iter = dev_write_iter,
 	.poll = dev_poll,
+	.get_unmapped_area = dev_get_unmapped_area,
 	.mmap = dev_mmap,
 };
 

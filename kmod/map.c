@@ -11,6 +11,7 @@
  */
 #include <linux/fs.h>
 #include <linux/mm.h>
+#include <linux/sched/mm.h>
 
 #include "map.h"
 
@@ -163,24 +164,45 @@ static int map_store(struct bmq_endpoint *ep, struct vm_area_struct *vma)
 }
 
 /**
+ * bmq_map_area() - mmap(2) looks for a place
+ * @ep:      the file's
+ * @file:    to be mapped
+ * @address: where to, or a hint
+ * @len:     bytes
+ * @pgoff:   of the file, in pages
+ * @flags:   MAP_*
+ *
+ * After this, and before bmq_map(), the kernel counts a writable mapping in the file's
+ * f_mapping, and takes that back at the end. BIND in between would have it taken back
+ * from the bus, which would refuse everybody's mappings when the count is negative.
+ *
+ * Return: the address, or a negative errno; -ENXIO: no bus yet.
+ */
+unsigned long bmq_map_area(struct bmq_endpoint *ep, struct file *file,
+			   unsigned long address, unsigned long len, unsigned long pgoff,
+			   unsigned long flags)
+{
+	if (!bmq_endpoint_bus(ep))
+		return -ENXIO;
+	return mm_get_unmapped_area(file, address, len, pgoff, flags);
+}
+
+/**
  * bmq_map() - mmap(2)
  * @ep:  the file's
  * @vma: the area
  *
- * Return: 0; -ENXIO: no bus, or no ring; -ENODEV: the namespace is gone; -EINVAL:
+ * Return: 0; -ENXIO: no ring; -ENODEV: the namespace is gone; -EINVAL:
  * private, wrong offset or size; -EACCES: writable, executable, opened for reading
  * only, or no right; -EBUSY: a second mapping of the store, or a ring that is
  * consumed by read(2).
  */
 int bmq_map(struct bmq_endpoint *ep, struct vm_area_struct *vma)
 {
-	struct bmq_bus *bus = bmq_endpoint_bus(ep);
 	struct bmq_ring *ring = bmq_endpoint_ring_of(ep);
 	u64 offset = (u64)vma->vm_pgoff << PAGE_SHIFT;
 
-	if (!bus)
-		return -ENXIO;
-	if (READ_ONCE(bus->dead))
+	if (READ_ONCE(ep->bus->dead))
 		return -ENODEV;
 	if (offset == BLIPMQ_OFF_STORE)
 		return map_store(ep, vma);

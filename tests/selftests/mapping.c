@@ -4,6 +4,8 @@
  */
 #include <fcntl.h>
 #include <linux/userfaultfd.h>
+#include <pthread.h>
+#include <stdlib.h>
 #include <sys/ioctl.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
@@ -67,6 +69,56 @@ TEST(unbound)
 	EXPECT_EQ(-ENXIO, try_map(fd, page_size(), PROT_READ, MAP_SHARED, offsets[RING]));
 	EXPECT_EQ(-ENXIO, try_map(fd, page_size(), PROT_READ | PROT_WRITE, MAP_SHARED,
 				  offsets[CONTROL]));
+}
+
+/* ---- BIND while mmap is under way ---- */
+
+#define BIND_ROUNDS	64
+#define BIND_SIZE	(16u << 20)
+
+struct bind_race {
+	pthread_barrier_t start;
+	int fd;
+	char *area;
+};
+
+/* What is unmapped to make place takes a while, in the middle of mmap. */
+static void *map_over(void *arg)
+{
+	struct bind_race *race = arg;
+
+	pthread_barrier_wait(&race->start);
+	mmap(race->area, BIND_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, race->fd,
+	     BLIPMQ_OFF_CONTROL);
+	return NULL;
+}
+
+/* Whatever comes of it for that file, others of the bus map theirs. */
+TEST(bind_while_mapping)
+{
+	struct bind_race race = { };
+	struct consumer c;
+	pthread_t thread;
+	int round;
+
+	ASSERT_EQ(0, fresh_bus(NULL));
+	ASSERT_EQ(0, pthread_barrier_init(&race.start, NULL, 2));
+	for (round = 0; round < BIND_ROUNDS; round++) {
+		race.fd = bus_open(O_RDWR);
+		race.area = mmap(NULL, BIND_SIZE, PROT_READ | PROT_WRITE,
+				 MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+		ASSERT_NE(MAP_FAILED, race.area);
+		ASSERT_EQ(0, pthread_create(&thread, NULL, map_over, &race));
+		pthread_barrier_wait(&race.start);
+		usleep(random() % 2000);
+		EXPECT_EQ(0, bind_bus(race.fd, "default"));
+		pthread_join(thread, NULL);
+		munmap(race.area, BIND_SIZE);
+		close(race.fd);
+	}
+	pthread_barrier_destroy(&race.start);
+	ASSERT_EQ(0, consumer_open(&c, 16, 0, BLIPMQ_POLICY_DROP_OLDEST));
+	consumer_close(&c);
 }
 
 TEST_F(file, wrong_rights)
