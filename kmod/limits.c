@@ -23,11 +23,11 @@ static void visit_subs(const struct bmq_topic *topic,
 	}
 }
 
-/* ---- One more on a topic that exists ---- */
+/* ---- On a topic that exists ---- */
 
 struct fanout_count {
 	const struct bmq_topic *topic;
-	const struct bmq_endpoint *ep;
+	const struct bmq_sub *last;
 	u32 all;
 	u32 user;
 	u32 ring;
@@ -37,37 +37,37 @@ static void count_sub(struct bmq_sub *sub, void *arg)
 {
 	struct fanout_count *count = arg;
 
-	if (bmq_topic_mutes(count->topic, sub->id))
+	if (sub->id > count->last->id || bmq_topic_mutes(count->topic, sub->id))
 		return;
 	count->all++;
-	count->user += sub->ep->user == count->ep->user;
-	count->ring += sub->ep == count->ep;
+	count->user += sub->ep->user == count->last->ep->user;
+	count->ring += sub->ep == count->last->ep;
 }
 
 /**
- * bmq_fanout_check() - may one more subscription of an endpoint match a topic?
+ * bmq_fanout_check() - do the limits have a place for a subscription on a topic?
  * @topic:  that it matches
- * @ep:     whose it is
+ * @sub:    the subscription, among those of its pattern; younger ones do not count
  * @detail: out: the limit that says no
  *
  * Return: BLIPMQ_REASON_NONE or which limit.
  */
 int bmq_fanout_check(const struct bmq_topic *topic,
-		     const struct bmq_endpoint *ep, u32 *detail)
+		     const struct bmq_sub *sub, u32 *detail)
 {
 	const struct bmq_limits *limits = &topic->bus->limits;
-	struct fanout_count count = { .topic = topic, .ep = ep };
+	struct fanout_count count = { .topic = topic, .last = sub };
 
 	lockdep_assert_held(&topic->bus->match_lock);
 	visit_subs(topic, count_sub, &count);
 	*detail = limits->fanout;
-	if (count.all >= limits->fanout)
+	if (count.all > limits->fanout)
 		return BLIPMQ_REASON_FANOUT;
 	*detail = limits->fanout_user;
-	if (count.user >= limits->fanout_user)
+	if (count.user > limits->fanout_user)
 		return BLIPMQ_REASON_FANOUT_USER;
 	*detail = limits->fanout_ring;
-	if (count.ring >= limits->fanout_ring)
+	if (count.ring > limits->fanout_ring)
 		return BLIPMQ_REASON_FANOUT_RING;
 	*detail = 0;
 	return BLIPMQ_REASON_NONE;

@@ -90,6 +90,7 @@ static int subs_add(struct bmq_pattern *pattern, struct bmq_sub *sub)
 
 	if (subs_room(pattern, bus, &at))
 		return -ENOMEM;
+	sub->id = ++bus->last_sub;
 	pattern->nr_subs++;
 	bus->nr_subs++;
 	ep->nr_subs++;
@@ -237,14 +238,16 @@ static void pattern_put(struct bmq_pattern *pattern, struct bmq_bus *bus)
 
 /* ---- Joining ---- */
 
-/* May @ep have one more subscription on this topic, if the pattern matches it? */
-static int join_check(struct bmq_topic *topic, struct bmq_pattern *pattern,
-		      struct bmq_endpoint *ep, int *reason, u32 *detail)
+/* Is there a place for the subscription on this topic, if the pattern matches it? */
+static int join_check(struct bmq_topic *topic, const struct bmq_sub *sub, int *reason,
+		      u32 *detail)
 {
+	const struct bmq_pattern *pattern = sub->pattern;
+
 	if (!bmq_pattern_match(pattern->text, pattern->named.len, topic->text,
 			       topic->named.len))
 		return 0;
-	*reason = bmq_fanout_check(topic, ep, detail);
+	*reason = bmq_fanout_check(topic, sub, detail);
 	return *reason ? -ENOSPC : 0;
 }
 
@@ -297,11 +300,13 @@ static int pattern_join(struct bmq_pattern *pattern, struct bmq_bus *bus)
 /*
  * Keeping the limits needs no walk, unless they could be exceeded somewhere:
  * there are more subscriptions to wildcard patterns, and to the exact pattern that
- * has had the most, than may match one topic.
+ * has had the most, than may match one topic. The new one counts already for those
+ * that come later, who may walk at the same time: only one takes the last place.
  */
-static int pattern_recheck(struct bmq_pattern *pattern, struct bmq_endpoint *ep,
-			   int *reason, u32 *detail)
+static int sub_recheck(const struct bmq_sub *sub, int *reason, u32 *detail)
 {
+	struct bmq_pattern *pattern = sub->pattern;
+	struct bmq_endpoint *ep = sub->ep;
 	struct bmq_bus *bus = ep->bus;
 	const struct bmq_limits *limits = &bus->limits;
 	struct bmq_topic *topic;
@@ -309,16 +314,16 @@ static int pattern_recheck(struct bmq_pattern *pattern, struct bmq_endpoint *ep,
 	unsigned int n = 0;
 	int err;
 
-	if (bus->wild_subs + bus->exact_subs < limits->fanout &&
-	    ep->user->wild_subs + ep->user->exact_subs < limits->fanout_user &&
-	    ep->wild_subs + ep->exact_subs < limits->fanout_ring)
+	if (bus->wild_subs + bus->exact_subs <= limits->fanout &&
+	    ep->user->wild_subs + ep->user->exact_subs <= limits->fanout_user &&
+	    ep->wild_subs + ep->exact_subs <= limits->fanout_ring)
 		return 0;
 	if (!pattern->wild) {
 		topic = exact_topic(pattern, bus);
-		return topic ? join_check(topic, pattern, ep, reason, detail) : 0;
+		return topic ? join_check(topic, sub, reason, detail) : 0;
 	}
 	xa_for_each(&bus->topics_by_id, id, topic) {
-		err = join_check(topic, pattern, ep, reason, detail);
+		err = join_check(topic, sub, reason, detail);
 		if (err)
 			return err;
 		if (++n % JOIN_CHUNK)
@@ -328,6 +333,16 @@ static int pattern_recheck(struct bmq_pattern *pattern, struct bmq_endpoint *ep,
 		match_relax(bus);
 	}
 	return 0;
+}
+
+/* While it is deaf, a subscription counts but hears nothing. */
+static void sub_set_deaf(struct bmq_sub *sub, bool deaf)
+{
+	struct bmq_ring *ring = sub->ep->ring;
+
+	spin_lock(&ring->lock);
+	sub->gone = deaf;
+	spin_unlock(&ring->lock);
 }
 
 static int sub_join(struct bmq_sub *sub, int *reason, u32 *detail)
@@ -343,15 +358,20 @@ static int sub_join(struct bmq_sub *sub, int *reason, u32 *detail)
 	}
 	*reason = BLIPMQ_REASON_MEMORY;
 	err = pattern_join(pattern, ep->bus);
-	if (!err)
-		err = pattern_recheck(pattern, ep, reason, detail);
 	if (err)
 		return err;
-	*reason = BLIPMQ_REASON_MEMORY;
+	sub_set_deaf(sub, true);
 	err = subs_add(pattern, sub);
-	if (!err)
-		*reason = BLIPMQ_REASON_NONE;
-	return err;
+	if (err)
+		return err;
+	err = sub_recheck(sub, reason, detail);
+	if (err) {
+		subs_del(pattern, sub);
+		return err;
+	}
+	sub_set_deaf(sub, false);
+	*reason = BLIPMQ_REASON_NONE;
+	return 0;
 }
 
 static struct bmq_pattern *pattern_get(struct bmq_endpoint *ep, const char *text,
@@ -408,7 +428,6 @@ int bmq_pattern_subscribe(struct bmq_endpoint *ep, const char *text,
 	*id = sub->slot + 1;
 
 	mutex_lock(&bus->match_lock);
-	sub->id = ++bus->last_sub;
 	sub->pattern = pattern_get(ep, text, len, reason, detail);
 	if (sub->pattern) {
 		err = sub_join(sub, reason, detail);

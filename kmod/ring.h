@@ -42,7 +42,7 @@ struct bmq_pattern;
  * @pattern: what it hears; fixed
  * @slot:    index in bmq_ring.subs; fixed
  * @gap:     next descriptor says that messages were lost
- * @gone:    unsubscribed: nothing more is written
+ * @gone:    unsubscribed, or not yet subscribed: nothing is written
  * @asked:   stamp of the last fan-out that asked for room for it (fanout.c)
  * @queued:  its entries in the ring, claimed ones included
  * @delivered: messages addressed to it

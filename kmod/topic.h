@@ -143,7 +143,7 @@ void bmq_topic_detach(struct bmq_topic *topic, struct bmq_pattern *pattern);
 bool bmq_topic_mutes(const struct bmq_topic *topic, u64 sub);
 
 int bmq_fanout_check(const struct bmq_topic *topic,
-		     const struct bmq_endpoint *ep, u32 *detail);
+		     const struct bmq_sub *sub, u32 *detail);
 int bmq_fanout_birth(struct bmq_topic *topic, u32 *detail);
 
 int bmq_pattern_subscribe(struct bmq_endpoint *ep, const char *text,

@@ -517,6 +517,67 @@ TEST_F(fanout, refused_by_patterns)
 	expect_full(_metadata, &self->f, "fan.*", "*.out");
 }
 
+/* ---- At once ---- */
+
+#define AT_ONCE		16
+#define WALKED		2048	/* topics: a walk lets others at the lock */
+
+struct joiner {
+	pthread_barrier_t *start;
+	int fd;
+	int err;
+};
+
+static void *join_all(void *arg)
+{
+	struct joiner *j = arg;
+	struct blipmq_subscribe sub;
+
+	pthread_barrier_wait(j->start);
+	j->err = try_subscribe(j->fd, "*.*", &sub);
+	return NULL;
+}
+
+/* Many join at once while there are places for few: no more than these get one. */
+TEST_F(fanout, joined_at_once)
+{
+	struct joiner j[AT_ONCE];
+	pthread_t threads[AT_ONCE];
+	pthread_barrier_t start;
+	char subject[32];
+	int i, joined = 0;
+
+	/* The only topic that is nearly full is the first one that is looked at. */
+	ASSERT_LT(0, topic(self->f.pub, "fan.out"));
+	for (i = 0; i < WALKED; i++) {
+		snprintf(subject, sizeof(subject), "walk.%d", i);
+		ASSERT_LT(0, topic(self->f.pub, subject));
+	}
+	for (i = 0; i < USER_MAX - 1; i++)
+		ASSERT_LT(0, subscribe(self->f.fd[i % 2], "fan.out", 0));
+	/* As many on another one that no joiner hears: so they have to walk. */
+	for (i = 0; i < USER_MAX; i++)
+		ASSERT_LT(0, subscribe(self->f.fd[i % 2], "other", 0));
+	ASSERT_EQ(0, pthread_barrier_init(&start, NULL, AT_ONCE));
+	for (i = 0; i < AT_ONCE; i++) {
+		j[i] = (struct joiner){ .start = &start, .fd = open_as(GOOD_UID) };
+		ASSERT_EQ(0, make_ring(j[i].fd, 16, BLIPMQ_POLICY_DROP_OLDEST));
+		ASSERT_EQ(0, pthread_create(&threads[i], NULL, join_all, &j[i]));
+	}
+	for (i = 0; i < AT_ONCE; i++) {
+		pthread_join(threads[i], NULL);
+		joined += !j[i].err;
+		if (j[i].err)
+			EXPECT_EQ(-ENOSPC, j[i].err);
+	}
+	pthread_barrier_destroy(&start);
+	EXPECT_EQ(1, joined);
+	EXPECT_EQ(USER_MAX, publish(self->f.pub, "fan.out", "x", 1));
+	EXPECT_EQ(1, publish(self->f.pub, "walk.0", "x", 1));
+	for (i = 0; i < AT_ONCE; i++)
+		close(j[i].fd);
+}
+
 /* A topic that is born under more: the oldest hear it, the others count each message. */
 TEST_F(fanout, born_under_too_many)
 {
