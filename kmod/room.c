@@ -40,13 +40,17 @@ static void charge_stall(struct bmq_endpoint *full, u64 since)
 		bmq_bus_event(full->bus, BLIPMQ_EVENT_BLOCKED);
 }
 
-/* Wake the publishers that wait for room in this ring. */
+/*
+ * Wake the publishers that wait for room in this ring. Everybody who polls a file of the
+ * bus stands in the queue of those that got -EAGAIN: not touched for nothing.
+ */
 void bmq_room_kick(struct bmq_endpoint *ep)
 {
 	if (ep->ring->policy != BLIPMQ_POLICY_BLOCK)
 		return;
 	wake_up_all(&ep->room);
-	wake_up_poll(&ep->bus->room, EPOLLOUT);
+	if (atomic_read(&ep->bus->room_waiters))
+		wake_up_poll(&ep->bus->room, EPOLLOUT);
 }
 
 /* Ask to be kicked when a part of the ring is free. Return: is there room now? */
