@@ -8,6 +8,7 @@
 
 #define JOIN_CHUNK	256	/* topics looked at before the lock is dropped */
 #define SUBS_FIRST	4	/* subscriptions of a pattern to begin with */
+#define SUBS_SPARSE	4	/* of these entries one is in use: take a smaller array */
 
 /* ---- The array of subscriptions ---- */
 
@@ -39,6 +40,26 @@ static int subs_room(struct bmq_pattern *pattern, struct bmq_bus *bus, u32 *at)
 	if (old)
 		kfree_rcu(old, rcu);
 	return 0;
+}
+
+/* Fan-outs walk the array, so it does not stay as large as it once had to be. */
+static void subs_shrink(struct bmq_pattern *pattern, struct bmq_bus *bus)
+{
+	struct bmq_subs *subs, *old = subs_of(pattern, bus);
+	u32 i, nr = 0;
+
+	if (old->nr <= SUBS_FIRST || pattern->nr_subs > old->nr / SUBS_SPARSE)
+		return;
+	subs = kzalloc(struct_size(subs, sub, old->nr / 2), GFP_KERNEL_ACCOUNT);
+	if (!subs)
+		return;
+	subs->nr = old->nr / 2;
+	for (i = 0; i < old->nr; i++) {
+		if (old->sub[i])
+			subs->sub[nr++] = old->sub[i];
+	}
+	rcu_assign_pointer(pattern->subs, subs);
+	kfree_rcu(old, rcu);
 }
 
 /*
@@ -128,6 +149,7 @@ static void subs_del(struct bmq_pattern *pattern, struct bmq_sub *sub)
 		ep->user->wild_subs--;
 		ep->wild_subs--;
 	}
+	subs_shrink(pattern, ep->bus);
 }
 
 /* ---- Life ---- */

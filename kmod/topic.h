@@ -16,7 +16,7 @@
  * Locking. The bus's match lock serialises every change. bmq_topic.lock guards
  * a topic's array of patterns, so fan-outs, which hold it, see a whole one. The
  * array of subscriptions is read under RCU: an entry is set or cleared in place;
- * a larger array replaces it.
+ * a larger or smaller array replaces it.
  */
 #ifndef _BLIPMQ_TOPIC_H
 #define _BLIPMQ_TOPIC_H

@@ -3,6 +3,8 @@
  * Topics and patterns: who hears what, whichever came first; nothing is missed after SUBSCRIBE
  * returned; and the limits. Many topics, and those who make them, are in topics_scale.c.
  */
+#include <sys/epoll.h>
+
 #include "hostile.h"
 
 /* ---- The obvious matcher ---- */
@@ -515,6 +517,50 @@ TEST_F(fanout, refused_by_patterns)
 {
 	ASSERT_LT(0, topic(self->f.pub, "fan.out"));
 	expect_full(_metadata, &self->f, "fan.*", "*.out");
+}
+
+/* ---- What is left of many ---- */
+
+#define MANY_SUBS	256	/* of one pattern */
+#define BATCH		64	/* messages of one fan-out, if little is to be walked */
+
+/* Once the others are gone, one subscription costs what one does: a batch wakes once. */
+TEST(after_many)
+{
+	const struct param params[] = { { "fanout_user", "256" }, { } };
+	struct epoll_event event = { .events = EPOLLIN };
+	struct blipmq_message m[BATCH];
+	struct blipmq_publish pub = { .messages = ptr_u64(m), .nr = BATCH };
+	struct blipmq_stats before, stats;
+	int many[MANY_SUBS / 64], fd, epoll, i;
+
+	ASSERT_EQ(0, fresh_bus(params));
+	for (i = 0; i < MANY_SUBS - 1; i++) {
+		if (i % 64 == 0) {
+			many[i / 64] = bus_open(O_RDWR);
+			ASSERT_EQ(0, make_ring(many[i / 64], 16, BLIPMQ_POLICY_DROP_OLDEST));
+		}
+		ASSERT_LT(0, subscribe(many[i / 64], "many", 0));
+	}
+	fd = bus_open(O_RDWR);
+	ASSERT_EQ(0, make_ring(fd, 1024, BLIPMQ_POLICY_DROP_OLDEST));
+	ASSERT_LT(0, subscribe(fd, "many", 0));
+	for (i = 0; i < MANY_SUBS / 64; i++)
+		close(many[i]);
+	epoll = epoll_create1(0);
+	ASSERT_EQ(0, epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &event));
+
+	for (i = 0; i < BATCH; i++)
+		m[i] = (struct blipmq_message){ .data = ptr_u64("x"), .length = 1,
+						.subject = ptr_u64("many"), .subject_len = 4 };
+	ASSERT_EQ(0, ring_stats(fd, &before));
+	ASSERT_EQ(0, do_publish(fd, &pub));
+	ASSERT_EQ(BATCH, pub.delivered);
+	ASSERT_EQ(0, ring_stats(fd, &stats));
+	EXPECT_EQ(1, stats.wakeups - before.wakeups);
+	close(epoll);
+	close(fd);
+	expect_bus_empty(_metadata);
 }
 
 /* ---- At once ---- */
