@@ -9,6 +9,7 @@
  *
  * Locks, in this order; what is not named is a leaf:
  *
+ *   bmq_endpoint.read_turn	a reader of a ring, while it sleeps for a message
  *   bmq_endpoint.read_lock	a reader of a ring, over its copy to user memory
  *   bmq_endpoint.lock	what one endpoint has: ring, subscriptions, handles
  *   bmq_bus.match_lock	topics, patterns, and who hears what

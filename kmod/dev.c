@@ -151,8 +151,9 @@ static int do_drop(struct bmq_endpoint *ep, struct file *file, union args *args)
 
 static int do_recv(struct bmq_endpoint *ep, struct file *file, union args *args)
 {
-	return bmq_recv(ep, &args->recv, is_nonblock(file) ||
-			(args->head.flags & BLIPMQ_RECV_NONBLOCK));
+	bool nonblock = is_nonblock(file) || (args->head.flags & BLIPMQ_RECV_NONBLOCK);
+
+	return bmq_recv(ep, &args->recv, nonblock ? BMQ_READ_NONBLOCK : BMQ_READ_BLOCK);
 }
 
 static int do_stats(struct bmq_endpoint *ep, struct file *file, union args *args)
@@ -271,7 +272,8 @@ static ssize_t dev_read_iter(struct kiocb *iocb, struct iov_iter *to)
 
 	if (err)
 		return err;
-	return bmq_read_iter(ep, to, is_nonblock(file), iocb->ki_flags & IOCB_NOWAIT);
+	return bmq_read_iter(ep, to, iocb->ki_flags & IOCB_NOWAIT ? BMQ_READ_NOWAIT :
+			     is_nonblock(file) ? BMQ_READ_NONBLOCK : BMQ_READ_BLOCK);
 }
 
 static ssize_t dev_write_iter(struct kiocb *iocb, struct iov_iter *from)

@@ -47,6 +47,7 @@ struct bmq_endpoint *bmq_endpoint_new(const struct cred *cred)
 	ep->tgid = get_pid(task_tgid(current));
 	ep->cred = get_cred(cred);
 	mutex_init(&ep->lock);
+	mutex_init(&ep->read_turn);
 	mutex_init(&ep->read_lock);
 	spin_lock_init(&ep->pub_lock);
 	init_waitqueue_head(&ep->wq);

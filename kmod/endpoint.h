@@ -7,8 +7,8 @@
  * references of its handles and kept messages, and its current run. It is freed
  * after an RCU grace period, since fan-outs use rings under RCU.
  *
- * Locking. @lock: what the endpoint has. @read_lock: the one reader. @pub_lock:
- * where the next message goes. Order in bus.h.
+ * Locking. @lock: what the endpoint has. @read_turn, @read_lock: the one
+ * reader. @pub_lock: where the next message goes. Order in bus.h.
  */
 #ifndef _BLIPMQ_ENDPOINT_H
 #define _BLIPMQ_ENDPOINT_H
@@ -46,7 +46,9 @@ struct file;
  * @kept:     runs of kept messages by id, a reference each
  * @nr_kept:  how many
  * @store_maps: areas that map the store
- * @read_lock: one reader at a time
+ * @read_turn: of the readers that wait for messages, the one that sleeps on @wq
+ * @read_lock: who latches and copies; taken within @read_turn, nobody sleeps for a
+ *            message with it
  * @wq:       who waits for messages
  * @eager:    sleepers that want to hear of the first message, whatever the mark
  * @wakeups:  that publishers gave it
@@ -87,6 +89,7 @@ struct bmq_endpoint {
 	u32 nr_kept;
 	atomic_t store_maps;
 
+	struct mutex read_turn;
 	struct mutex read_lock;
 	wait_queue_head_t wq;
 	atomic_t eager;

@@ -6,7 +6,9 @@
  * is none. They look after they joined the wait queue (H for poll(), whose caller
  * keeps need_wakeup set). Who does not map it reads: one message at a time is
  * latched, copied with no lock but the reader's mutex, and done once the copy
- * succeeded.
+ * succeeded. Of the readers that wait one sleeps here, the others for their turn:
+ * a message wakes one. They do so without the reader's mutex, so that who does not
+ * wait finds it free, or held for a copy.
  */
 #include <linux/hrtimer.h>
 #include <linux/ktime.h>
@@ -210,35 +212,66 @@ static void unlatch(struct bmq_endpoint *ep)
 	spin_unlock(&ep->ring->lock);
 }
 
-/* Sleep until a message is latched. */
-static int latch_wait(struct bmq_endpoint *ep, bool nonblock)
+/*
+ * Take the reader's mutex and latch a message. @mode: who does not wait for messages
+ * waits for another's copy only if there is something behind it, under BMQ_READ_NOWAIT
+ * not even then. Return: 0; -EAGAIN: there is none; -ENODEV; -EINTR.
+ */
+static int latch_begin(struct bmq_endpoint *ep, enum bmq_read_mode mode)
+{
+	if (!mutex_trylock(&ep->read_lock)) {
+		if (mode == BMQ_READ_NOWAIT ||
+		    (mode == BMQ_READ_NONBLOCK && !bmq_ring_waiting(ep->ring)))
+			return -EAGAIN;
+		if (mutex_lock_interruptible(&ep->read_lock))
+			return -EINTR;
+	}
+	if (latch(ep))
+		return 0;
+	mutex_unlock(&ep->read_lock);
+	return READ_ONCE(ep->bus->dead) ? -ENODEV : -EAGAIN;
+}
+
+/*
+ * Sleep until there may be a message. One that is latched is being copied: its reader
+ * has the mutex, and leaves it to us if that fails.
+ */
+static int read_sleep(struct bmq_endpoint *ep)
 {
 	DEFINE_WAIT(wait);
 	int err = 0;
 
-	while (!latch(ep)) {
-		if (nonblock)
-			return READ_ONCE(ep->bus->dead) ? -ENODEV : -EAGAIN;
-		prepare_to_wait(&ep->wq, &wait, TASK_INTERRUPTIBLE);
-		smp_mb();	/* H, matches G */
-		if (READ_ONCE(ep->bus->dead))
-			err = -ENODEV;
-		else if (signal_pending(current))
-			err = -EINTR;
-		else if (!bmq_ring_waiting(ep->ring))
-			schedule();
-		finish_wait(&ep->wq, &wait);
-		if (err)
-			return err;
-	}
-	return 0;
+	prepare_to_wait(&ep->wq, &wait, TASK_INTERRUPTIBLE);
+	smp_mb();	/* H, matches G */
+	if (READ_ONCE(ep->bus->dead))
+		err = -ENODEV;
+	else if (signal_pending(current))
+		err = -EINTR;
+	else if (!bmq_ring_waiting(ep->ring) && !READ_ONCE(ep->ring->latch.valid))
+		schedule();
+	finish_wait(&ep->wq, &wait);
+	return err;
 }
 
-/* Begin to read: the reader's mutex, the mode, a message. */
-static int read_begin(struct bmq_endpoint *ep, bool nonblock, bool nowait, int *reason)
+static int latch_wait(struct bmq_endpoint *ep)
+{
+	int err;
+
+	if (mutex_lock_interruptible(&ep->read_turn))
+		return -EINTR;
+	while ((err = latch_begin(ep, BMQ_READ_BLOCK)) == -EAGAIN) {
+		err = read_sleep(ep);
+		if (err)
+			break;
+	}
+	mutex_unlock(&ep->read_turn);
+	return err;
+}
+
+/* Begin to read: the mode, the reader's mutex, a message. */
+static int read_begin(struct bmq_endpoint *ep, enum bmq_read_mode mode, int *reason)
 {
 	struct bmq_ring *ring = bmq_endpoint_ring_of(ep);
-	int err;
 
 	*reason = BLIPMQ_REASON_RING_NONE;
 	if (!ring)
@@ -247,24 +280,20 @@ static int read_begin(struct bmq_endpoint *ep, bool nonblock, bool nowait, int *
 	if (bmq_ring_set_mode(ring, BMQ_RING_READ))
 		return -EBUSY;
 	*reason = BLIPMQ_REASON_NONE;
-	if (nowait) {
-		if (!mutex_trylock(&ep->read_lock))
-			return -EAGAIN;
-	} else if (mutex_lock_interruptible(&ep->read_lock)) {
-		return -EINTR;
-	}
-	err = latch_wait(ep, nonblock || nowait);
-	if (err)
-		mutex_unlock(&ep->read_lock);
-	return err;
+	return mode == BMQ_READ_BLOCK ? latch_wait(ep) : latch_begin(ep, mode);
 }
 
-/* @done: its copy succeeded. Otherwise it stays first. */
+/*
+ * @done: its copy succeeded. Otherwise it stays first, and who was told that there is
+ * none, or was not woken for it, hears of it.
+ */
 static void read_end(struct bmq_endpoint *ep, bool done)
 {
 	if (done)
 		unlatch(ep);
 	mutex_unlock(&ep->read_lock);
+	if (!done)
+		wake_up_interruptible_poll(&ep->wq, EPOLLIN | EPOLLRDNORM);
 }
 
 /* Where the latched message lies: its run, and the offset of its header there. */
@@ -316,19 +345,19 @@ static int recv_copy(struct bmq_ring *ring, struct blipmq_recv *args)
 
 /**
  * bmq_recv() - RECV
- * @ep:       a bound endpoint
- * @args:     checked for size and flags
- * @nonblock: do not wait for a message
+ * @ep:   a bound endpoint
+ * @args: checked for size and flags
+ * @mode: whether to wait
  *
  * Return: as struct blipmq_recv says.
  */
-int bmq_recv(struct bmq_endpoint *ep, struct blipmq_recv *args, bool nonblock)
+int bmq_recv(struct bmq_endpoint *ep, struct blipmq_recv *args, enum bmq_read_mode mode)
 {
 	int err, reason;
 
 	if (!args->trailer && args->trailer_size)
 		return refuse(&args->head, -EINVAL, BLIPMQ_REASON_RESERVED, 0);
-	err = read_begin(ep, nonblock, false, &reason);
+	err = read_begin(ep, mode, &reason);
 	if (err)
 		return refuse(&args->head, err, err == -ENODEV ?
 			      BLIPMQ_REASON_NAMESPACE : reason, 0);
@@ -339,15 +368,14 @@ int bmq_recv(struct bmq_endpoint *ep, struct blipmq_recv *args, bool nonblock)
 
 /**
  * bmq_read_iter() - read(2): the payload of the next message
- * @ep:       a bound endpoint
- * @to:       where to
- * @nonblock: do not wait for a message
- * @nowait:   nor for another reader
+ * @ep:   a bound endpoint
+ * @to:   where to
+ * @mode: whether to wait
  *
  * Return: bytes; -EMSGSIZE or -EFAULT: the message stays first.
  */
-ssize_t bmq_read_iter(struct bmq_endpoint *ep, struct iov_iter *to, bool nonblock,
-		      bool nowait)
+ssize_t bmq_read_iter(struct bmq_endpoint *ep, struct iov_iter *to,
+		      enum bmq_read_mode mode)
 {
 	const struct bmq_run *run;
 	unsigned long at;
@@ -355,7 +383,7 @@ ssize_t bmq_read_iter(struct bmq_endpoint *ep, struct iov_iter *to, bool nonbloc
 	u32 left;
 	int err, reason;
 
-	err = read_begin(ep, nonblock, nowait, &reason);
+	err = read_begin(ep, mode, &reason);
 	if (err)
 		return err;
 	run = latched(ep->ring, &at);

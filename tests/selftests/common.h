@@ -182,5 +182,10 @@ int probe(const char *p);
 int stalling_page(char **page);
 /* Likewise for a page of the caller's, anonymous and not touched yet. */
 int stall_at(char *page);
+/*
+ * For spawn(): read one message of *fd into such a page. With slay() it ends: the copy
+ * has failed then, and the message stays first.
+ */
+int read_stalling(void *fd);
 
 #endif /* SELFTESTS_COMMON_H */

@@ -345,3 +345,10 @@ int stalling_page(char **page)
 	*page = mmap(NULL, page_size(), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	return *page == MAP_FAILED ? -errno : stall_at(*page);
 }
+
+int read_stalling(void *fd)
+{
+	char *page;
+
+	return stalling_page(&page) < 0 || read(*(int *)fd, page, page_size()) < 0;
+}

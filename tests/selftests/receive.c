@@ -178,13 +178,6 @@ TEST_F(reader, read_nowait)
 	ASSERT_EQ(5, write(self->pub, "hello", 5));
 	EXPECT_EQ(5, preadv2(self->fd, &iov, 1, -1, RWF_NOWAIT));
 	EXPECT_EQ(0, memcmp(buf, "hello", 5));
-	/* Another reader sleeps with the readers' lock: even then this one does not. */
-	pid_t pid = spawn(read_one, &self->fd);
-
-	ASSERT_TRUE(wait_asleep(pid));
-	EXPECT_EQ(-EAGAIN, result(preadv2(self->fd, &iov, 1, -1, RWF_NOWAIT)));
-	ASSERT_EQ(2, write(self->pub, "hi", 2));
-	EXPECT_EQ(102, reap(pid));
 }
 
 TEST_F(reader, no_position)
@@ -389,6 +382,126 @@ TEST_F(reader, recv_sleeps)
 	ASSERT_TRUE(wait_asleep(pid));
 	ASSERT_EQ(5, write(self->pub, "hello", 5));
 	EXPECT_EQ(105, reap(pid));
+}
+
+/* ---- Several readers, of whom some do not wait ---- */
+
+static int read_nowait(void *fd)
+{
+	char buf[64];
+	struct iovec iov = { buf, sizeof(buf) };
+	ssize_t n = preadv2(*(int *)fd, &iov, 1, -1, RWF_NOWAIT);
+
+	return n < 0 ? errno : 100 + n;
+}
+
+static int recv_nonblock(void *fd)
+{
+	struct blipmq_recv r;
+	char payload[64];
+	int ret;
+
+	recv_into(&r, payload, sizeof(payload), NULL, 0);
+	r.head.flags = BLIPMQ_RECV_NONBLOCK;
+	ret = do_recv(*(int *)fd, &r);
+	return ret ? -ret : 100 + (int)r.desc.length;
+}
+
+/* With O_NONBLOCK, which the others do not need; those who sleep already go on sleeping. */
+static int read_nonblock(void *fd)
+{
+	return fcntl(*(int *)fd, F_SETFL, O_NONBLOCK) ? 1 : read_one(fd);
+}
+
+static int (*const no_wait[])(void *fd) = { read_nowait, recv_nonblock, read_nonblock };
+
+#define HANGS_MS	20000	/* no call that is to return takes so long */
+
+/* Who sleeps for a message is in nobody's way. */
+TEST_F(reader, no_wait_beside_a_sleeper)
+{
+	struct blipmq_message m[] = {
+		{ .data = ptr_u64("a"), .length = 1, .handle = self->handle },
+		{ .data = ptr_u64("bb"), .length = 2, .handle = self->handle },
+	};
+	struct blipmq_publish two = { .messages = ptr_u64(m), .nr = 2 };
+	char buf[16];
+	pid_t pid;
+	ssize_t n;
+
+	block(self->fd);
+	pid = spawn(read_one, &self->fd);
+	ASSERT_TRUE(wait_asleep(pid));
+	for (size_t i = 0; i < ARRAY_SIZE(no_wait); i++) {
+		EXPECT_EQ(EAGAIN, reap_within(spawn(no_wait[i], &self->fd), HANGS_MS)) {
+			TH_LOG("way %zu", i);
+		}
+	}
+	/* Whoever is first, there is one for each. */
+	ASSERT_EQ(0, do_publish(self->pub, &two));
+	n = read(self->fd, buf, sizeof(buf));
+	EXPECT_EQ(100 + 1 + 2, n + reap(pid));
+}
+
+/* Nor is a copy that does not end, as long as nothing waits behind its message. */
+TEST_F(reader, no_wait_beside_a_copy)
+{
+	pid_t copier, behind;
+
+	block(self->fd);
+	ASSERT_EQ(5, write(self->pub, "first", 5));
+	copier = spawn(read_stalling, &self->fd);
+	ASSERT_TRUE(wait_asleep(copier));
+	for (size_t i = 0; i < ARRAY_SIZE(no_wait); i++) {
+		EXPECT_EQ(EAGAIN, reap_within(spawn(no_wait[i], &self->fd), HANGS_MS)) {
+			TH_LOG("way %zu", i);
+		}
+	}
+	/* Something does: its turn comes after the copy, which fails and leaves its own. */
+	ASSERT_EQ(6, write(self->pub, "second", 6));
+	EXPECT_EQ(EAGAIN, reap_within(spawn(read_nowait, &self->fd), HANGS_MS));
+	behind = spawn(read_nonblock, &self->fd);
+	ASSERT_TRUE(wait_asleep(behind));
+	EXPECT_EQ(128 + SIGKILL, slay(copier));
+	EXPECT_EQ(105, reap_within(behind, HANGS_MS));
+	EXPECT_EQ(106, read_one(&self->fd));
+	EXPECT_EQ(EAGAIN, read_one(&self->fd));
+}
+
+/* A reader that sleeps behind a copy has its message when the copy fails. */
+TEST_F(reader, sleeps_behind_a_copy)
+{
+	pid_t copier, behind;
+
+	block(self->fd);
+	ASSERT_EQ(5, write(self->pub, "first", 5));
+	copier = spawn(read_stalling, &self->fd);
+	ASSERT_TRUE(wait_asleep(copier));
+	behind = spawn(recv_one, &self->fd);
+	ASSERT_TRUE(wait_asleep(behind));
+	EXPECT_EQ(-ETIME, reap_within(behind, 0));
+	slay(copier);
+	EXPECT_EQ(105, reap_within(behind, HANGS_MS));
+}
+
+/* Of two that sleep either may be told to go; the other has the message. */
+TEST_F(reader, one_sleeper_goes)
+{
+	pid_t pids[2];
+
+	block(self->fd);
+	for (int goes = 0; goes < 2; goes++) {
+		for (int i = 0; i < 2; i++) {
+			pids[i] = spawn(i == goes ? read_one : recv_one, &self->fd);
+			ASSERT_TRUE(wait_asleep(pids[i]));
+		}
+		kill(pids[goes], SIGUSR1);
+		EXPECT_EQ(EINTR, reap_within(pids[goes], HANGS_MS));
+		ASSERT_TRUE(wait_asleep(pids[!goes]));
+		EXPECT_EQ(-ETIME, reap_within(pids[!goes], 0));
+		ASSERT_EQ(5, write(self->pub, "hello", 5));
+		EXPECT_EQ(105, reap_within(pids[!goes], HANGS_MS));
+	}
 }
 
 /* ---- write ---- */

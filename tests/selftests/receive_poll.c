@@ -163,6 +163,29 @@ TEST_F(reader, epoll_edge)
 	}
 }
 
+/*
+ * Another reader takes the message, and leaves it when its copy fails: who was told that
+ * there is none hears of it.
+ */
+TEST_F(reader, epoll_edge_after_a_copy_that_failed)
+{
+	int ep = epoll_on(self->fd, EPOLLIN | EPOLLET);
+	char buf[8];
+	pid_t pid;
+
+	ASSERT_LE(0, ep);
+	ASSERT_EQ(1, publish(self->pub, SUBJECT, "1", 1));
+	EXPECT_EQ(EPOLLIN, epolled(ep, 0));
+	pid = spawn(read_stalling, &self->fd);
+	ASSERT_TRUE(wait_asleep(pid));
+	EXPECT_EQ(-1, read(self->fd, buf, sizeof(buf)));
+	EXPECT_EQ(EAGAIN, errno);
+	EXPECT_EQ(0, epolled(ep, 0));
+	slay(pid);
+	EXPECT_EQ(EPOLLIN, epolled(ep, 0));
+	EXPECT_EQ(1, read(self->fd, buf, sizeof(buf)));
+}
+
 /* Likewise with the mappings, where the consumer arms before it sleeps. */
 TEST(epoll_edge_mapped)
 {

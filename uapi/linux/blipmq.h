@@ -660,7 +660,9 @@ struct blipmq_drop_kept {
  * @desc:         out: the descriptor; @desc.length says how much was copied
  * @header:       out: the header
  *
- * Needs no right to map. A message is consumed once its copy succeeded.
+ * Needs no right to map. A message is consumed once its copy succeeded. Of several
+ * callers each gets another message; one that must not wait for a message waits for
+ * another's copy only while a further message waits behind it.
  * -EMSGSIZE  a buffer is too short: @desc and @header are written, the message
  * stays first; -EAGAIN; -EINTR; -EIO  broken; -ENXIO  no ring; -EBUSY  consumed
  * through the mapping; -EFAULT: the message stays first.
