@@ -53,18 +53,27 @@ void bmq_room_kick(struct bmq_endpoint *ep)
 		wake_up_poll(&ep->bus->room, EPOLLOUT);
 }
 
-/* Ask to be kicked when a part of the ring is free. Return: is there room now? */
-static bool ask_kick(struct bmq_ring *ring)
+/*
+ * Ask to be kicked when a part of the ring is free. Who asked before and was not kicked
+ * keeps the index that was asked for: a kick is for all, and those who find no room
+ * ask again. @leave: who finds room does not wait, and takes back what was asked.
+ * Return: is there room now?
+ */
+static bool ask_kick(struct bmq_ring *ring, bool leave)
 {
-	u64 kick;
+	u64 kick, others;
 	bool room;
 
 	spin_lock(&ring->lock);
 	kick = ring->release + clamp_t(u64, ring->entries / KICK_PART, 1,
 				       max_t(u64, ring->prod - ring->release, 1));
-	WRITE_ONCE(ring->page->blocked, kick);
+	others = READ_ONCE(ring->page->blocked);
+	if (!others || kick < others)
+		WRITE_ONCE(ring->page->blocked, kick);
 	smp_mb();	/* I, matches J */
 	room = bmq_ring_has_room(ring);
+	if (room && leave)
+		WRITE_ONCE(ring->page->blocked, others);
 	spin_unlock(&ring->lock);
 	return room;
 }
@@ -84,7 +93,7 @@ int bmq_room_wait(struct bmq_endpoint *full, u64 since)
 	prepare_to_wait(&full->room, &wait, TASK_INTERRUPTIBLE);
 	if (signal_pending(current))
 		err = -EINTR;
-	else if (!ask_kick(full->ring) && !READ_ONCE(full->bus->dead))
+	else if (!ask_kick(full->ring, true) && !READ_ONCE(full->bus->dead))
 		schedule_timeout(LOOK_AGAIN);
 	finish_wait(&full->room, &wait);
 	charge_stall(full, since);
@@ -104,7 +113,7 @@ void bmq_room_refused(struct bmq_endpoint *ep, struct bmq_endpoint *full)
 	struct bmq_endpoint *old;
 	u64 since;
 
-	ask_kick(full->ring);
+	ask_kick(full->ring, false);
 	spin_lock(&ep->pub_lock);
 	old = ep->full;
 	if (old != full)
@@ -151,7 +160,7 @@ bool bmq_room_poll(struct bmq_endpoint *ep)
 		return true;
 
 	charge_stall(full, since);
-	room = ask_kick(full->ring) || bmq_room_spent(full, ktime_get_ns());
+	room = ask_kick(full->ring, true) || bmq_room_spent(full, ktime_get_ns());
 	if (room)
 		bmq_room_forget(ep);
 	bmq_endpoint_put(full);

@@ -278,6 +278,85 @@ TEST_F(block, poller_is_woken)
 	EXPECT_EQ(1, p.ret);
 }
 
+/* ---- Several publishers ---- */
+
+/* A later publisher does not put off the kick that an earlier one asked for. */
+TEST_F(block, the_first_to_ask_is_kicked)
+{
+	int later = bus_open(O_RDWR | O_NONBLOCK);
+	struct consumer *c = &self->pair.c;
+	struct blipmq_publish pub;
+	__u64 asked, last = 0;
+
+	ASSERT_EQ(0, send_nonblock(&self->pair.s, 9, &pub));
+	asked = consumer_blocked(c);
+	ASSERT_EQ(2, asked);	/* a quarter of the ring */
+	take(_metadata, c, 1, &last);
+	ASSERT_EQ(1, publish(later, SUBJECT, "x", 1));
+	ASSERT_EQ(-EAGAIN, publish(later, SUBJECT, "x", 1));
+	EXPECT_EQ(0, writable(later));
+	EXPECT_EQ(asked, consumer_blocked(c));
+	take(_metadata, c, 1, &last);
+	EXPECT_EQ(0, consumer_blocked(c));
+	/* The later one is not forgotten: it asks again. */
+	ASSERT_EQ(1, publish(later, SUBJECT, "x", 1));
+	ASSERT_EQ(-EAGAIN, publish(later, SUBJECT, "x", 1));
+	EXPECT_EQ(asked + 2, consumer_blocked(c));
+	close(later);
+}
+
+/* Who finds room after all does not wait, and leaves no kick for others to make. */
+TEST_F(block, who_finds_room_asks_for_nothing)
+{
+	struct consumer *c = &self->pair.c;
+	struct blipmq_publish pub;
+	__u64 last = 0;
+
+	ASSERT_EQ(0, send_nonblock(&self->pair.s, 9, &pub));
+	take(_metadata, c, 2, &last);
+	EXPECT_EQ(0, consumer_blocked(c));
+	EXPECT_EQ(POLLOUT, writable(self->pair.s.fd));
+	EXPECT_EQ(0, consumer_blocked(c));
+}
+
+/* Wait until so many were written. */
+static bool written(const struct consumer *c, __u64 nr)
+{
+	__u64 end = deadline_in(20);
+
+	while (consumer_prod(c) < nr && now_ns() < end)
+		sleep_ms(1);
+	return consumer_prod(c) == nr;
+}
+
+#define EACH	20	/* messages of each publisher */
+
+/* Both get on, a kick at a time, though what a kick makes room for is too little for both. */
+TEST_F(block, two_publishers_wait)
+{
+	struct consumer *c = &self->pair.c;
+	struct pusher first, second;
+	struct blipmq_desc d[2];
+	struct source s;
+	__u64 index, nr;
+
+	ASSERT_EQ(0, source_open(&s, SUBJECT, LENGTH, EACH));
+	push_start(_metadata, &first, &self->pair.s, EACH, c);
+	push_start(_metadata, &second, &s, EACH, c);
+	for (nr = 8; nr < 2 * EACH; nr += 2) {
+		ASSERT_EQ(2, consumer_claim(c, d, 2, &index));
+		consumer_release(c, index + 2);
+		ASSERT_TRUE(written(c, nr + 2));
+	}
+	push_end(_metadata, &first);
+	push_end(_metadata, &second);
+	EXPECT_EQ(EACH, first.pub.done);
+	EXPECT_EQ(EACH, second.pub.done);
+	EXPECT_EQ(8, consumer_drain(c));
+	EXPECT_EQ(0, sum_drops(consumer_drops(c)));
+	source_close(&s);
+}
+
 /* ---- Several rings ---- */
 
 /* What does not fit everywhere goes nowhere. */
@@ -592,7 +671,7 @@ TEST_F(block, full_of_pages)
 	struct blipmq_publish pub;
 	struct consumer c;
 	unsigned int fit;
-	struct source s;
+	struct source s = { };
 
 	consumer_close(&self->pair.c);
 	ASSERT_EQ(0, consumer_open(&c, 64, 0, BLIPMQ_POLICY_BLOCK));
