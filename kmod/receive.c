@@ -320,26 +320,28 @@ static int copy_out(u64 to, const struct bmq_run *run, unsigned long at, u32 len
 	return 0;
 }
 
+/* The subject is whole or refused; what follows it in the trailer, as far as it fits. */
 static int recv_copy(struct bmq_ring *ring, struct blipmq_recv *args)
 {
+	const struct blipmq_header *header = &args->header;
 	unsigned long at;
 	const struct bmq_run *run = latched(ring, &at);
-	u32 length, trailer;
 	int err;
 
 	args->desc = ring->latch.desc;
 	args->header = *(const struct blipmq_header *)bmq_run_at(run, at);
-	length = args->header.length;
-	trailer = args->header.trailer_len;
-	if (length > args->payload_size)
-		return refuse(&args->head, -EMSGSIZE, BLIPMQ_REASON_BUFFER, length);
-	if (args->trailer && trailer > args->trailer_size)
-		return refuse(&args->head, -EMSGSIZE, BLIPMQ_REASON_BUFFER, trailer);
-	at += sizeof(args->header);
-	err = copy_out(args->payload, run, at, length);
+	if (header->length > args->payload_size)
+		return refuse(&args->head, -EMSGSIZE, BLIPMQ_REASON_BUFFER,
+			      header->length);
+	if (args->trailer && header->subject_len > args->trailer_size)
+		return refuse(&args->head, -EMSGSIZE, BLIPMQ_REASON_BUFFER,
+			      header->subject_len);
+	at += sizeof(*header);
+	err = copy_out(args->payload, run, at, header->length);
+	at += ALIGN(header->length, BLIPMQ_TRAILER_ALIGN);
 	if (!err && args->trailer)
-		err = copy_out(args->trailer, run,
-			       at + ALIGN(length, BLIPMQ_TRAILER_ALIGN), trailer);
+		err = copy_out(args->trailer, run, at,
+			       min_t(u32, header->trailer_len, args->trailer_size));
 	return err ? refuse(&args->head, err, BLIPMQ_REASON_FAULT, 0) : 0;
 }
 

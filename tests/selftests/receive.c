@@ -314,6 +314,26 @@ TEST_F(reader, recv_too_short)
 	EXPECT_EQ(0, memcmp(payload, "hello", 5));
 }
 
+/* The room that the contract calls enough is enough: no subject is longer. */
+TEST_F(reader, recv_longest_subject)
+{
+	char subject[BLIPMQ_SUBJECT_MAX + 1] = { }, trailer[BLIPMQ_SUBJECT_MAX + 1];
+	struct blipmq_recv r;
+
+	memset(subject, 's', BLIPMQ_SUBJECT_MAX);
+	ASSERT_LT(0, subscribe(self->fd, subject, 0));
+	ASSERT_EQ(1, publish(self->pub, subject, NULL, 0));
+	memset(trailer, POISON, sizeof(trailer));
+	recv_into(&r, NULL, 0, trailer, BLIPMQ_SUBJECT_MAX - 1);
+	EXPECT_EQ(-EMSGSIZE, do_recv(self->fd, &r));
+	EXPECT_EQ(BLIPMQ_SUBJECT_MAX, r.head.detail);
+	EXPECT_EQ(POISON, (__u8)trailer[0]);
+	recv_into(&r, NULL, 0, trailer, BLIPMQ_SUBJECT_MAX);
+	EXPECT_EQ(0, do_recv(self->fd, &r));
+	EXPECT_EQ(0, memcmp(trailer, subject, BLIPMQ_SUBJECT_MAX));
+	EXPECT_EQ(POISON, (__u8)trailer[BLIPMQ_SUBJECT_MAX]);
+}
+
 TEST_F(reader, recv_without_trailer)
 {
 	char payload[16];

@@ -654,18 +654,24 @@ struct blipmq_drop_kept {
 /**
  * struct blipmq_recv - BLIPMQ_IOC_RECV: copy the next message out
  * @payload:      address for the payload
- * @trailer:      address for the trailer (subject first), or 0
+ * @trailer:      address for the trailer (subject first), or 0: not wanted
  * @payload_size: bytes there
  * @trailer_size: bytes there, 0 if @trailer is 0
  * @desc:         out: the descriptor; @desc.length says how much was copied
- * @header:       out: the header
+ * @header:       out: the header; of @header.trailer_len bytes @trailer has as many
+ *                as it has room for
+ *
+ * The subject is whole, or the call fails: BLIPMQ_SUBJECT_MAX bytes do for it. What
+ * follows it in a trailer, today nothing, is cut off where @trailer ends and does not
+ * make the call fail; 65535 bytes have room for every trailer.
  *
  * Needs no right to map. A message is consumed once its copy succeeded. Of several
  * callers each gets another message; one that must not wait for a message waits for
  * another's copy only while a further message waits behind it.
- * -EMSGSIZE  a buffer is too short: @desc and @header are written, the message
- * stays first; -EAGAIN; -EINTR; -EIO  broken; -ENXIO  no ring; -EBUSY  consumed
- * through the mapping; -EFAULT: the message stays first.
+ * -EMSGSIZE  no room for the payload, or the subject (detail: for how many bytes):
+ * @desc and @header are written, the message stays first; -EAGAIN; -EINTR; -EIO
+ * broken; -ENXIO  no ring; -EBUSY  consumed through the mapping; -EFAULT: the
+ * message stays first.
  */
 struct blipmq_recv {
 	struct blipmq_head head;
