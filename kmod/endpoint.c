@@ -239,7 +239,7 @@ static int bind_locked(struct bmq_endpoint *ep, struct file *file, const char *n
 	rights = bmq_bus_rights(bus, ep->cred);
 	if (!rights) {
 		bmq_bus_event(bus, BLIPMQ_EVENT_DENIED);
-		err = refuse(head, -EACCES, BLIPMQ_REASON_RIGHT_SUBSCRIBE, 0);
+		err = refuse(head, -EACCES, BLIPMQ_REASON_RIGHT_NONE, 0);
 		goto err_bus;
 	}
 	ep->user = bmq_user_get(&bus->store.purse,

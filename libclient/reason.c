@@ -170,6 +170,9 @@ static const struct reason kernel_reasons[BLIPMQ_NR_REASONS] = {
 	[BLIPMQ_REASON_NAMESPACE] = { "namespace",
 		"the network namespace of the bus is gone",
 		"close the endpoint" },
+	[BLIPMQ_REASON_RIGHT_NONE] = { "right-none",
+		"no right on this bus",
+		"its owner can grant r, w or x (module parameters mode and gid)" },
 };
 
 static const struct reason library_reasons[] = {

@@ -133,7 +133,7 @@ wrong_sizes()
 
 wrong_rights()
 {
-	refuse "pub without rights" 1 'pub: you have no right on this bus: *' "${NOBODY[@]}" blipmq pub a b
+	refuse "pub without rights" 1 'pub: no right on this bus: *' "${NOBODY[@]}" blipmq pub a b
 	refuse "sub without rights" 1 'sub: *' "${NOBODY[@]}" blipmq sub a
 	refuse "info without rights" 1 'info: *' "${NOBODY[@]}" blipmq info
 	run "${NOBODY[@]}" blipmq doctor

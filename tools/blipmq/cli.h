@@ -91,11 +91,9 @@ int complain(const char *format, ...) __attribute__((format(printf, 1, 2)));
 int complain_library(const char *what);
 
 /* connect.c: opens the endpoint that the options or the environment name. The
- * first returns what blipmq_open() does, and then the second says why not; the third
- * returns CLI_OK, or complains.
+ * first returns what blipmq_open() does; the second returns CLI_OK, or complains.
  */
 int cli_open(const struct cli *cli, unsigned int flags, struct blipmq **b);
-const char *cli_open_error(void);
 int cli_connect(const struct cli *cli, unsigned int flags, struct blipmq **b);
 
 #endif /* BLIPMQ_CLI_H */

@@ -41,16 +41,6 @@ int cli_open(const struct cli *cli, unsigned int flags, struct blipmq **b)
 	return blipmq_open(choose_url(cli, url), flags, b);
 }
 
-/* The kernel has no reason for "no right at all": it names the first one. */
-const char *cli_open_error(void)
-{
-	const struct blipmq_error *error = blipmq_last_error();
-
-	if (error->reason == BLIPMQ_REASON_RIGHT_SUBSCRIBE)
-		return "you have no right on this bus: its owner can grant some by mode and gid";
-	return blipmq_strerror();
-}
-
 int cli_connect(const struct cli *cli, unsigned int flags, struct blipmq **b)
 {
 	char url[URL_BYTES];
@@ -60,6 +50,6 @@ int cli_connect(const struct cli *cli, unsigned int flags, struct blipmq **b)
 	if (!error)
 		return CLI_OK;
 	if (error == -EACCES)
-		return complain("%s", cli_open_error());
+		return complain_library(NULL);
 	return complain_library(choose_url(cli, url));
 }

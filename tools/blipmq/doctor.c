@@ -232,7 +232,7 @@ static bool check_rights(struct patient *p, struct finding *f)
 	if (!p->loaded || access(BLIPMQ_DEVICE, R_OK | W_OK))
 		return false;
 	if (cli_open(p->cli, 0, &p->b)) {
-		found(f, WRONG, "%s", cli_open_error());
+		found(f, WRONG, "%s", blipmq_strerror());
 		if (blipmq_last_error()->error == -EACCES)
 			fix(f, "as root: " GRANT);
 		return true;

@@ -121,6 +121,7 @@ enum blipmq_reason {
 	BLIPMQ_REASON_MATCH_STEPS,	/* too many overlapping patterns [limit] */
 	BLIPMQ_REASON_STATS,		/* unknown kind of statistics */
 	BLIPMQ_REASON_NAMESPACE,	/* the network namespace is gone */
+	BLIPMQ_REASON_RIGHT_NONE,	/* the opener has no right at all on the bus */
 	BLIPMQ_NR_REASONS,
 };
 
