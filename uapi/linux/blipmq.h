@@ -375,8 +375,9 @@ struct blipmq_info {
  * @bus:  name, padded with NUL bytes; "default" exists in every namespace
  * @name: kept for named endpoints, zero
  *
- * -EBUSY  it has one; -ENOENT  no such bus; -EACCES  the opener has no right on
- * it; -EMFILE, -ENFILE  endpoints of the user, of the bus; -ENOMEM.
+ * -EBUSY  it has one; -EINVAL  not a name; -ENOENT  no such bus; -EACCES  the
+ * opener has no right on it; -EMFILE, -ENFILE  endpoints of the user, of the bus;
+ * -ENOMEM.
  */
 struct blipmq_bind {
 	struct blipmq_head head;
@@ -615,7 +616,7 @@ struct blipmq_publish {
  * takes back what is released and kicks publishers that wait for room, also with
  * deadline 0. Returns 0: @min wait, or one waited @max_delay.
  * -ETIME  the deadline passed; -EINTR  a signal; -EIO  broken; -ENXIO  no ring;
- * -EBUSY  the ring is consumed by read(2).
+ * -EBUSY  the ring is consumed by read(2); -EINVAL  @min.
  */
 struct blipmq_wait {
 	struct blipmq_head head;
@@ -633,7 +634,8 @@ struct blipmq_wait {
  * From now on the message is held by this record alone, whether the index is
  * released or not, until DROP or close(2).
  * -EINVAL  not claimed, released, or kept before; -ENOSPC  too many kept, or the
- * ring may pin no more pages; -EIO  broken; -ENXIO  no ring; -EBUSY  read(2).
+ * ring may pin no more pages; -EIO  broken; -ENXIO  no ring; -EBUSY  read(2);
+ * -ENOMEM.
  */
 struct blipmq_keep {
 	struct blipmq_head head;
@@ -670,9 +672,9 @@ struct blipmq_drop_kept {
  * callers each gets another message; one that must not wait for a message waits for
  * another's copy only while a further message waits behind it.
  * -EMSGSIZE  no room for the payload, or the subject (detail: for how many bytes):
- * @desc and @header are written, the message stays first; -EAGAIN; -EINTR; -EIO
- * broken; -ENXIO  no ring; -EBUSY  consumed through the mapping; -EFAULT: the
- * message stays first.
+ * @desc and @header are written, the message stays first; -EAGAIN; -EINTR; -ENXIO
+ * no ring; -EBUSY  consumed through the mapping; -EINVAL  @trailer_size without
+ * @trailer; -EFAULT: the message stays first.
  */
 struct blipmq_recv {
 	struct blipmq_head head;
@@ -708,11 +710,12 @@ enum blipmq_stats_kind {
  * @pages:      out (bus): pages of the store, idle ones included
  * @idle:       out (bus): of these, pages of runs without a message
  * @topics, @patterns, @subscriptions, @endpoints: out (bus): how many exist
- * @events:     out (bus): by enum blipmq_event
+ * @events:     out (bus): by enum blipmq_event; of a ring BLIPMQ_EVENT_BROKEN alone
  *
- * What does not belong to the kind is 0, and so is what belongs to a ring on an
- * endpoint that has none. -EINVAL  kind; -ENOENT  id; -ENXIO  a subscription is
- * asked for and there is no ring.
+ * A subscription has @delivered, @drops and @queued. What does not belong to the
+ * kind is 0, and so is what belongs to a ring on an endpoint that has none. -EINVAL  kind, or @id
+ * that is none of a subscription; -ENOENT  id; -ENXIO  a subscription is asked for
+ * and there is no ring.
  */
 struct blipmq_stats {
 	struct blipmq_head head;
