@@ -234,8 +234,8 @@ int blipmq_info(struct blipmq *b, struct blipmq_info *info, size_t size);
  * @stats: out: as the contract has it, losses by enum blipmq_drop
  * @size:  sizeof(*stats) as the caller knows it
  *
- * Returns 0, -ENOENT (no such subscription), -ENXIO (no ring), -EACCES, -EINVAL,
- * -ENODEV.
+ * Returns 0, -ENOENT (no such subscription), -ENXIO (no ring), -EINVAL (@kind, or @id
+ * for another kind than a subscription), -ENODEV.
  */
 int blipmq_stats(struct blipmq *b, unsigned int kind, uint32_t id,
 		 struct blipmq_stats *stats, size_t size);
@@ -304,7 +304,7 @@ unsigned int blipmq_held(const struct blipmq *b);
  * endpoint arrives twice.
  *
  * Returns 0, -EACCES, -EINVAL (pattern), -ENOSPC (a limit), -EINTR, -EIO (ring is
- * broken), -ENOMEM, -ENODEV.
+ * broken), -ENOMEM, -ENODEV, or what blipmq_ring() returned.
  */
 int blipmq_subscribe(struct blipmq *b, const char *pattern, uint64_t cookie, uint32_t *id);
 
@@ -407,7 +407,7 @@ int blipmq_low_water(struct blipmq *b, uint32_t min);
  * longer, even if the view is still out. It must still be released, as any other.
  *
  * Returns 0, -ENOSPC (too many, or too many pages), -EINVAL (not out, or kept),
- * -EACCES, -ENXIO, -EIO, -ENODEV.
+ * -EACCES, -ENXIO, -EIO, -ENOMEM, -ENODEV.
  */
 int blipmq_keep(struct blipmq *b, const struct blipmq_view *view, uint64_t *id);
 
@@ -465,7 +465,9 @@ struct blipmq_received {
  *
  * Returns the bytes of the payload, or
  *   -EMSGSIZE  @size is too small: @message says its length, detail too; the
- *              message stays first (until the ring's policy drops it)
+ *              message stays first (in a mapped ring until the policy drops it)
+ *   -EFAULT    @data cannot be written; the message stays first (in a mapped ring
+ *              that is a fault of the caller's)
  *   and what blipmq_next_batch() returns, but -EACCES.
  */
 int64_t blipmq_recv(struct blipmq *b, void *data, size_t size,
