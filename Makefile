@@ -50,7 +50,7 @@ check:	## test everything; STAGES="unit 6.1" for some of it
 	$(Q)tests/check/run $(STAGES)
 
 .PHONY: soak
-soak:	## the selftests, HOURS=1 for each timed case, on STAGES="6.12 debug"
+soak:	## the selftests, their timed cases for HOURS=1 together, on STAGES="6.12 debug"
 	$(Q)SOAK=$(HOURS) tests/check/run $(or $(STAGES),6.12 debug)
 
 .PHONY: lint
