@@ -160,7 +160,7 @@ static bool check_module(struct patient *p, struct finding *f)
 		fix(f, "as root: modprobe blipmq");
 	} else {
 		found(f, WRONG, "blipmq is neither loaded nor installed for this kernel");
-		fix(f, "build it for this kernel, and as root: make install, modprobe blipmq");
+		fix(f, "as root, in its sources: make module_install, modprobe blipmq");
 	}
 	return true;
 }

@@ -19,7 +19,7 @@ static const char endings[] =
 	"\n"
 	"Exit codes:\n"
 	"  0  done\n"
-	"  1  refused or failed; one line on stderr says why\n"
+	"  1  refused or failed; one line on stderr says why. doctor: something is wrong\n"
 	"  2  wrong use: options, a malformed subject, pattern or address\n"
 	"  3  pub --require-subscriber: a message reached no subscription\n"
 	"  A pub that a signal ends says what it sent and dies by that signal.\n"
