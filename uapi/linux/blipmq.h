@@ -546,9 +546,10 @@ struct blipmq_message {
  *
  * A message is a struct blipmq_header with @length and, in @topic, a handle, all
  * else zero; the payload; at the next multiple of BLIPMQ_TRAILER_ALIGN room for
- * the subject; the next message begins at the next multiple of BLIPMQ_ALIGN.
- * The kernel copies the block once, checks its copy, and writes the headers and
- * trailers there. Cheaper than an array of messages, and shaped by it.
+ * the subject; the next message begins at the next multiple of BLIPMQ_ALIGN, and
+ * there the last one ends the block. The kernel copies the block once, checks its
+ * copy, and writes the headers and trailers there. Cheaper than an array of
+ * messages, and shaped by it.
  */
 struct blipmq_block {
 	__aligned_u64 data;
@@ -583,7 +584,8 @@ struct blipmq_result {
  *             of the batch in order, or 0. Written for those done and the first
  *             one that is not; a fault there does not undo a publish
  * @delivered: out: subscriptions whose rings took a message, all together
- * @error:     out: why the first message not done was not: negative errno, or 0
+ * @error:     out: why the first message not done was not: negative errno, or 0;
+ *             head.reason and head.detail belong to it, also if the call returns 0
  * @reserved:  zero
  *
  * Returns 0 if at least one message was published, else the error. A batch is no
