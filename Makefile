@@ -5,8 +5,11 @@
 
 MAKEFLAGS	+= --no-print-directory
 
+# An O of the command line would go on to every other make as it was written, and with more
+# weight: relative to another directory, and to a kernel's as the place of its build.
 O		?= build
 override O	:= $(abspath $(O))
+MAKEOVERRIDES	:= $(filter-out O=%,$(MAKEOVERRIDES))
 export O
 
 PREFIX		?= /usr/local
