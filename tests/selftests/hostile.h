@@ -23,9 +23,13 @@
 #define BAD_UID		4322
 #define THIRD_UID	4323
 
-/* Parameters of a bus: for every user; whose block rings block, however slow the guest is. */
+/*
+ * Parameters of a bus: for every user; whose block rings block, however slow the guest is;
+ * for messages of a quarter of its memory at most, 1 MiB.
+ */
 #define OPEN_TO_ALL	{ "mode", "0777" }
 #define PATIENT		{ "block_budget", "60000" }
+#define SMALL_BUDGET	{ "budget", "4194304" }
 
 /* Memory that children share with the test. */
 static inline void *shared(size_t size)

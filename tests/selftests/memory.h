@@ -8,8 +8,7 @@
 
 #include "hostile.h"
 
-#define SMALL_BUDGET	{ "budget", "4194304" }
-#define STORE_PAGES	1024	/* in it, of 4,096 bytes */
+#define STORE_PAGES	1024	/* of SMALL_BUDGET, 4,096 bytes each */
 #define LARGE		(1u << 20)
 #define LARGE_PAGES	(LARGE / 4096 + 1)	/* one more for header and subject */
 
