@@ -7,7 +7,10 @@
  * EXPECT_* notes a failure and goes on; ASSERT_* goes to the teardown. Either may be followed
  * by a block, run when the check failed: ASSERT_EQ(0, x) { TH_LOG("..."); }. Both may stand in
  * forked children of a test, not in its threads. What a test means to leave unproved it says
- * with SKIP, which is printed with its reason.
+ * with SKIP, which is printed with its reason. What must be put right even if a test is killed
+ * a program does with AFTER_EACH, which there is not in the kernel's.
+ *
+ * SIGTERM ends the test that runs, as a timeout does, and the program.
  */
 #ifndef SELFTESTS_HARNESS_H
 #define SELFTESTS_HARNESS_H
@@ -242,18 +245,44 @@ static inline bool __harness_bail(struct __test_metadata *t, bool fatal)
 
 /* ---- Running ---- */
 
-/* Shared with the handler of SIGALRM. */
+static void (*__harness_after)(void);
+
+/* Call fn after each test, whatever became of it: in the parent, which nobody kills. */
+#define AFTER_EACH(fn) \
+	static void __attribute__((constructor)) __register_after_each(void) \
+	{ \
+		__harness_after = fn; \
+	}
+
+/* Shared with the handlers of SIGALRM and SIGTERM. */
 static pid_t __harness_child;
 static bool __harness_late;
+static bool __harness_stopped;
+
+static void __harness_kill_child(void)
+{
+	pid_t pid = __atomic_load_n(&__harness_child, __ATOMIC_SEQ_CST);
+
+	if (pid)
+		kill(-pid, SIGKILL);
+}
 
 static void __harness_alarm(int sig __attribute__((unused)))
 {
 	__atomic_store_n(&__harness_late, true, __ATOMIC_SEQ_CST);
-	kill(-__atomic_load_n(&__harness_child, __ATOMIC_SEQ_CST), SIGKILL);
+	__harness_kill_child();
+}
+
+static void __harness_term(int sig __attribute__((unused)))
+{
+	__atomic_store_n(&__harness_stopped, true, __ATOMIC_SEQ_CST);
+	__harness_kill_child();
 }
 
 static void __harness_child_main(struct __test_metadata *t)
 {
+	signal(SIGALRM, SIG_DFL);
+	signal(SIGTERM, SIG_DFL);
 	setpgid(0, 0);
 	t->fn(t);
 	fflush(stdout);
@@ -265,6 +294,8 @@ static const char *__harness_verdict(struct __test_metadata *t, int status)
 {
 	static char text[64];
 
+	if (__atomic_load_n(&__harness_stopped, __ATOMIC_SEQ_CST))
+		return "stopped";
 	if (__atomic_load_n(&__harness_late, __ATOMIC_SEQ_CST))
 		return "its time is over";
 	if (WIFSIGNALED(status)) {
@@ -276,25 +307,42 @@ static const char *__harness_verdict(struct __test_metadata *t, int status)
 	return NULL;
 }
 
-static bool __harness_run(struct __test_metadata *t, int number, int seconds)
+/* The test in a child: its status, when nothing of it is left. */
+static int __harness_fork(struct __test_metadata *t, int seconds)
 {
-	const char *why;
 	int status;
 	pid_t pid;
 
-	memset(t->results, 0, sizeof(*t->results));
 	fflush(stdout);
 	__atomic_store_n(&__harness_late, false, __ATOMIC_SEQ_CST);
+	signal(SIGALRM, __harness_alarm);
+	signal(SIGTERM, __harness_term);
 	pid = fork();
 	if (!pid)
 		__harness_child_main(t);
 	setpgid(pid, pid);
 	__atomic_store_n(&__harness_child, pid, __ATOMIC_SEQ_CST);
+	/* Of a signal before that nobody told the child. */
+	if (__atomic_load_n(&__harness_stopped, __ATOMIC_SEQ_CST))
+		__harness_kill_child();
 	alarm(seconds > t->timeout ? seconds : t->timeout);
 	while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
 		;
 	alarm(0);
-	kill(-pid, SIGKILL);
+	__harness_kill_child();
+	__atomic_store_n(&__harness_child, 0, __ATOMIC_SEQ_CST);
+	return status;
+}
+
+static bool __harness_run(struct __test_metadata *t, int number, int seconds)
+{
+	const char *why;
+	int status;
+
+	memset(t->results, 0, sizeof(*t->results));
+	status = __harness_fork(t, seconds);
+	if (__harness_after)
+		__harness_after();
 	why = __harness_verdict(t, status);
 	if (why)
 		printf("# %s: %s\n", t->name, why);
@@ -327,13 +375,14 @@ static int test_harness_run(int argc, char **argv)
 	if (results == MAP_FAILED)
 		return KSFT_FAIL;
 	setvbuf(stdout, NULL, _IOLBF, 0);
-	signal(SIGALRM, __harness_alarm);
 	for (t = __tests; t; t = t->next)
 		wanted += __harness_wanted(t, argc, argv);
 	printf("TAP version 13\n1..%d\n", wanted);
 	for (t = __tests; t; t = t->next) {
 		if (!__harness_wanted(t, argc, argv))
 			continue;
+		if (__atomic_load_n(&__harness_stopped, __ATOMIC_SEQ_CST))
+			return KSFT_FAIL;
 		t->results = results;
 		if (!__harness_run(t, ++number, seconds ? atoi(seconds) : 0))
 			failed++;

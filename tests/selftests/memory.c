@@ -141,7 +141,7 @@ TEST(share)
 
 FIXTURE(host)
 {
-	struct host_pages host;
+	int fd;
 };
 
 FIXTURE_SETUP(host)
@@ -149,39 +149,66 @@ FIXTURE_SETUP(host)
 	const struct param params[] = { OPEN_TO_ALL, SMALL_BUDGET, { } };
 
 	ASSERT_EQ(0, fresh_bus(params));
-	host_pages_save(&self->host);
+	self->fd = bus_open(O_RDWR);
 }
 
 FIXTURE_TEARDOWN(host)
 {
-	host_pages_restore(&self->host);
+	close(self->fd);
 	expect_bus_empty(_metadata);
 }
 
 TEST_F(host, all_buses)
 {
-	int fd = bus_open(O_RDWR);
-
 	host_pages_set(LARGE_PAGES - 1);
-	EXPECT_REFUSED(fd, -ENOBUFS, BLIPMQ_REASON_HOST, LARGE_PAGES - 1);
-	host_pages_restore(&self->host);
-	EXPECT_EQ(0, publish_large(fd, "nobody"));
-	close(fd);
+	EXPECT_REFUSED(self->fd, -ENOBUFS, BLIPMQ_REASON_HOST, LARGE_PAGES - 1);
+	host_pages_restore();
+	EXPECT_EQ(0, publish_large(self->fd, "nobody"));
 }
 
 #define IDLE_SLACK	64	/* pages */
 
 TEST_F(host, one_user)
 {
-	int fd = bus_open(O_RDWR);
-
 	host_pages_set(2 * LARGE_PAGES - 2);
 	host_settle();
-	EXPECT_REFUSED(fd, -ENOBUFS, BLIPMQ_REASON_HOST_USER, LARGE_PAGES - 1);
+	EXPECT_REFUSED(self->fd, -ENOBUFS, BLIPMQ_REASON_HOST_USER, LARGE_PAGES - 1);
 	/* Buses of namespaces that went lately may have some idle pages of this user still. */
 	host_pages_set(2 * (LARGE_PAGES + IDLE_SLACK));
-	EXPECT_EQ(0, publish_large(fd, "nobody"));
-	close(fd);
+	EXPECT_EQ(0, publish_large(self->fd, "nobody"));
+}
+
+static void lower_and_hang(struct __test_metadata *_metadata __attribute__((unused)))
+{
+	host_pages_set(1);
+	pause();
+}
+
+/* The harness runs a test that hangs; as if it were another program, and says nothing. */
+static int run_hanging(void *results)
+{
+	struct __test_metadata hanging = {
+		.name = "hanging",
+		.fn = lower_and_hang,
+		.timeout = TEST_TIMEOUT_DEFAULT,
+		.results = results,
+	};
+
+	if (!freopen("/dev/null", "w", stdout))
+		return KSFT_PASS;
+	return __harness_run(&hanging, 1, 0) ? KSFT_PASS : KSFT_FAIL;
+}
+
+/* A test that is killed leaves no limit behind for those after it. */
+TEST(host_pages_of_killed)
+{
+	pid_t pid = spawn(run_hanging, shared(sizeof(struct __test_results)));
+
+	while (strcmp("1", param_get("host_pages")))
+		ASSERT_EQ(-ETIME, reap_within(pid, 1));
+	kill(pid, SIGTERM);
+	EXPECT_EQ(KSFT_FAIL, reap(pid));
+	EXPECT_STREQ(host_pages, param_get("host_pages"));
 }
 
 /* ---- Pins ---- */

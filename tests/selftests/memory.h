@@ -79,24 +79,25 @@ static inline int hold_large(struct holder *h, int fd)
 
 /* ---- The limit of the host ---- */
 
-struct host_pages {
-	char value[32];
-};
+/* It outlives whoever set it, so it is put back after each test, by who outlives that. */
+static char host_pages[32];
 
-static inline void host_pages_save(struct host_pages *host)
+static inline void __attribute__((constructor)) host_pages_save(void)
 {
 	const char *value = param_get("host_pages");
 
 	if (!value)
 		abort();
-	snprintf(host->value, sizeof(host->value), "%s", value);
+	snprintf(host_pages, sizeof(host_pages), "%s", value);
 }
 
-static inline void host_pages_restore(const struct host_pages *host)
+static inline void host_pages_restore(void)
 {
-	if (param_set("host_pages", host->value))
+	if (param_set("host_pages", host_pages))
 		abort();
 }
+
+AFTER_EACH(host_pages_restore)
 
 static inline void host_pages_set(unsigned int pages)
 {

@@ -9,7 +9,6 @@
 #define SHARE_PAGES	(STORE_PAGES / 2)
 
 struct evict {
-	struct host_pages host;
 	struct holder h[4];
 	int mine;		/* publishers: root's, */
 	int other;		/* and of a stranger */
@@ -29,7 +28,6 @@ static void evict_begin(struct __test_metadata *_metadata, struct evict *e,
 	int i;
 
 	ASSERT_EQ(0, fresh_bus(params));
-	host_pages_save(&e->host);
 	/* A block ring that may not pin more would make them wait. */
 	e->mine = bus_open(O_RDWR | O_NONBLOCK);
 	e->other = bus_open_as(GOOD_UID, GOOD_UID, O_RDWR | O_NONBLOCK);
@@ -41,7 +39,6 @@ static void evict_end(struct __test_metadata *_metadata, struct evict *e)
 {
 	int i;
 
-	host_pages_restore(&e->host);
 	for (i = 0; i < 4; i++)
 		if (e->h[i].c.fd >= 0)
 			consumer_close(&e->h[i].c);
