@@ -16,6 +16,8 @@
 
 #include "publish.h"
 
+#define RAISE_MORE	16	/* rings, if more take a message than were counted */
+
 static struct bmq_subs *subs_of(const struct bmq_topic *topic, u32 i)
 {
 	return rcu_dereference(topic->patterns[i]->subs);
@@ -160,22 +162,24 @@ static void stamp_headers(struct bmq_topic *topic, struct bmq_chunk *chunk, u64 
 	}
 }
 
-/* For the run of each part of the chunk: @nr references for the rings. */
+/* For the run of each part of the chunk: references for @nr rings more. */
 static void raise_runs(struct bmq_chunk *chunk, unsigned int nr)
 {
 	unsigned int i;
 
 	for (i = 0; i < chunk->nr_parts; i++)
 		bmq_run_get(chunk->msgs[chunk->part[i]].run, nr);
+	chunk->spare += nr;
+	chunk->raised += nr;
 }
 
-static void lower_runs(struct bmq_store *store, struct bmq_chunk *chunk,
-		       unsigned int nr)
+static void lower_runs(struct bmq_store *store, struct bmq_chunk *chunk)
 {
 	unsigned int i;
 
 	for (i = 0; i < chunk->nr_parts; i++)
-		bmq_run_put(store, chunk->msgs[chunk->part[i]].run, nr - chunk->used[i]);
+		bmq_run_put(store, chunk->msgs[chunk->part[i]].run,
+			    chunk->raised - chunk->used[i]);
 }
 
 /*
@@ -205,6 +209,10 @@ static void sub_deliver(struct bmq_batch *batch, struct bmq_sub *sub, u64 stamp)
 	unsigned int nr = 0;
 	u32 policy;
 
+	/* Arrays of subscriptions may have grown since they were counted. */
+	if (!chunk->spare)
+		raise_runs(chunk, RAISE_MORE);
+	chunk->spare--;
 	spin_lock(&ring->lock);
 	was_broken = ring->broken;
 	if (policy_of(sub, stamp, &policy))
@@ -271,7 +279,7 @@ static void fan_out(struct bmq_batch *batch, unsigned int subs, u64 stamp, u64 n
 		stamp_headers(topic, chunk, now);
 		raise_runs(chunk, subs);
 		deliver_all(batch, stamp);
-		lower_runs(&topic->bus->store, chunk, subs);
+		lower_runs(&topic->bus->store, chunk);
 	}
 	topic->seq += chunk->nr;
 	WRITE_ONCE(topic->used_at, now);

@@ -429,6 +429,8 @@ void bmq_chunk_begin(struct bmq_chunk *chunk, struct bmq_msg *msgs, unsigned int
 	chunk->msgs = msgs;
 	chunk->nr = nr;
 	chunk->nr_parts = 0;
+	chunk->raised = 0;
+	chunk->spare = 0;
 	for (i = 0; i < nr; i++) {
 		if (i && msgs[i].run == msgs[i - 1].run)
 			continue;

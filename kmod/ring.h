@@ -218,13 +218,17 @@ struct bmq_msg {
  * @nr:     how many
  * @nr_parts: parts, which are messages side by side in one run
  * @part:   first message of each part, and @nr behind the last
- * @used:   by part: references that rings took on the run
+ * @raised: references that were taken for rings on the run of each part
+ * @spare:  rings that these still do for
+ * @used:   by part: references that rings took over
  * @taken:  differences of how many rings took message i: prefix sums give them
  */
 struct bmq_chunk {
 	struct bmq_msg *msgs;
 	unsigned int nr;
 	unsigned int nr_parts;
+	unsigned int raised;
+	unsigned int spare;
 	u16 part[BMQ_CHUNK + 1];
 	u16 used[BMQ_CHUNK];
 	s16 taken[BMQ_CHUNK + 1];
