@@ -21,7 +21,7 @@ TEST_F(client, open_refused)
 	EXPECT_NULL(b);
 	/* A stranger, on a bus of root and nobody else. */
 	ASSERT_EQ(0, seteuid(GOOD_UID));
-	EXPECT_REFUSED(-EACCES, BLIPMQ_REASON_RIGHT_SUBSCRIBE, 0, open_bus(NULL, 0, &b));
+	EXPECT_REFUSED(-EACCES, BLIPMQ_REASON_RIGHT_NONE, 0, open_bus(NULL, 0, &b));
 	ASSERT_EQ(0, seteuid(0));
 	EXPECT_NULL(b);
 }
