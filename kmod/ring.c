@@ -81,28 +81,42 @@ static void sub_leave(struct bmq_ring *ring, u16 slot, unsigned int nr)
 	kfree_rcu(sub, rcu);
 }
 
+/* Entries from @index on whose slots, and descriptors, lie side by side; up to @nr. */
+static unsigned int side_by_side(const struct bmq_ring *ring, u64 index, u64 nr)
+{
+	u32 page = min_t(u32, ring->entries, BMQ_DESC_PER_PAGE);
+
+	return min_t(u64, nr, page - (index & (page - 1)));
+}
+
+/* Of @nr slots side by side: how many before one of another subscription, or an owner? */
+static unsigned int plain_slots(const struct bmq_slot *slot, unsigned int nr, u16 sub)
+{
+	unsigned int i;
+
+	for (i = 0; i < nr; i++) {
+		if (slot[i].sub != sub || slot[i].flags & SLOT_OWNS)
+			break;
+	}
+	return i;
+}
+
 /* Entries leave from the head, up to @end, and with stretches their references. */
 static void slots_leave(struct bmq_ring *ring, u64 end)
 {
-	unsigned int nr = 0;
-	u64 tail;
-	u16 sub;
+	while (ring->tail < end) {
+		const struct bmq_slot *slot = slot_at(ring, ring->tail);
+		unsigned int nr = side_by_side(ring, ring->tail, end - ring->tail);
+		unsigned int plain = plain_slots(slot, nr, slot->sub);
+		bool owns = plain < nr && slot[plain].sub == slot->sub;
 
-	for (tail = ring->tail; tail < end; tail++) {
-		const struct bmq_slot *slot = slot_at(ring, tail);
-
-		if (nr && slot->sub != sub) {
-			sub_leave(ring, sub, nr);
-			nr = 0;
+		ring->tail += plain;
+		if (owns) {
+			stretch_leave(ring, ring->tail, slot[plain].page);
+			ring->tail++;
 		}
-		sub = slot->sub;
-		nr++;
-		if (slot->flags & SLOT_OWNS)
-			stretch_leave(ring, tail, slot->page);
+		sub_leave(ring, slot->sub, plain + owns);
 	}
-	ring->tail = tail;
-	if (nr)
-		sub_leave(ring, sub, nr);
 }
 
 static void held_push(struct bmq_ring *ring, u64 index, u32 page)
@@ -451,15 +465,6 @@ void bmq_chunk_cut(struct bmq_chunk *chunk, unsigned int nr)
 }
 
 /* ---- Delivery ---- */
-
-/* Entries from @index on whose descriptors, and slots, lie side by side; up to @nr. */
-static unsigned int side_by_side(const struct bmq_ring *ring, u64 index,
-				 unsigned int nr)
-{
-	u32 page = min_t(u32, ring->entries, BMQ_DESC_PER_PAGE);
-
-	return min_t(u32, nr, page - (index & (page - 1)));
-}
 
 /* Write @nr entries, not across a page of descriptors. */
 static void write_span(struct bmq_ring *ring, const struct bmq_sub *sub,
