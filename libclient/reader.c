@@ -20,17 +20,21 @@
 int blipmq__reader_init(struct blipmq_reader *r, const struct blipmq_words *words,
 			const void *store, uint32_t held)
 {
-	uint32_t slots = 1;
+	uint32_t slots = BLIPMQ_DONE_BITS;
 
-	while (slots < held)
+	while (slots <= held)
 		slots *= 2;
-	r->out = calloc(slots, sizeof(*r->out));
-	if (!r->out)
+	r->taken = calloc(slots, sizeof(*r->taken));
+	r->done = calloc(slots / BLIPMQ_DONE_BITS, sizeof(*r->done));
+	if (!r->taken || !r->done) {
+		free(r->done);
+		r->done = NULL;
 		return -ENOMEM;
+	}
 	r->words = *words;
 	r->store = store;
 	r->held = held;
-	r->out_mask = slots - 1;
+	r->mask = slots - 1;
 	r->mark = 1;
 	r->low_water = 1;
 	return -pthread_mutex_init(&r->lock, NULL);
@@ -39,10 +43,10 @@ int blipmq__reader_init(struct blipmq_reader *r, const struct blipmq_words *word
 /* Tolerates one that was never, or half, initialised. */
 void blipmq__reader_exit(struct blipmq_reader *r)
 {
-	if (!r->out)
-		return;
-	pthread_mutex_destroy(&r->lock);
-	free(r->out);
+	if (r->done)
+		pthread_mutex_destroy(&r->lock);
+	free(r->taken);
+	free(r->done);
 }
 
 /* Under the lock. */

@@ -6,12 +6,12 @@
  * and blipmq_release() are these with waiting and reasons around them; both may be
  * mixed on one endpoint.
  *
- * Several threads may receive. To take messages (the compare-and-swap) and to list
- * them as out is one critical section, under the reader's lock: so the list is in
- * the order of the ring, and release can pass exactly its finished beginning, in
- * whatever order and by whatever threads messages are finished. Claims need not be
- * adjacent, as the kernel's drops leave gaps between them; so the list is not
- * indexed by ring entries but by counting the claims themselves.
+ * Several threads may receive. To take messages (the compare-and-swap) and to note
+ * them as out is one critical section, under the reader's lock: so claims, which are
+ * numbered as they are made, are in the order of the ring, and release can pass
+ * exactly their finished beginning, in whatever order and by whatever threads messages
+ * are finished. What was taken at once is one record. Records need not be adjacent in
+ * the ring, as the kernel's drops leave gaps between them.
  */
 #ifndef BLIPMQ_READER_H
 #define BLIPMQ_READER_H
@@ -32,20 +32,34 @@ extern "C" {
 #define BLIPMQ_LINKAGE	static
 #endif
 
-#define BLIPMQ_CLAIM_DONE	(1ULL << 63)	/* in blipmq_reader.out: finished */
+#define BLIPMQ_DONE_BITS	64	/* of a word of blipmq_reader.done */
+
+/**
+ * struct blipmq_taken - messages that were taken at once
+ * @number: of the first claim; the others follow
+ * @index:  of its entry in the ring; the others follow
+ */
+struct blipmq_taken {
+	uint64_t number;
+	uint64_t index;
+};
 
 /**
  * struct blipmq_reader - one mapped ring; nothing in it is the caller's to touch
  * @words:     the shared words
  * @store:     the bus's messages
  * @held:      claims that may be out at once
- * @out_mask:  slots of @out - 1; there are at least @held
+ * @mask:      slots of @taken and bits of @done - 1; there are more than @held
  * @fd:        of the endpoint
  * @kicks:     policy is block: publishers may want to be kicked
  * @lock:      protects what follows, and is held when claim or release is stored
  * @first:     number of the oldest claim that release has not passed
  * @next:      number of the next claim: @next - @first are out
- * @out:       by number: the ring's entry, and BLIPMQ_CLAIM_DONE
+ * @nr_done:   of these, finished
+ * @taken:     a queue of records; the first one has the claim before @first, or is
+ *             behind it
+ * @taken_first, @taken_next: ends of the queue, counted for ever
+ * @done:      by number: finished out of turn
  * @sleepers:  threads that sleep, or are about to
  * @mark:      what need_wakeup is set to
  * @low_water: what it rests at when the descriptor is in others' hands
@@ -55,14 +69,18 @@ struct blipmq_reader {
 	struct blipmq_words words;
 	const uint8_t *store;
 	uint32_t held;
-	uint32_t out_mask;
+	uint32_t mask;
 	int fd;
 	bool kicks;
 
 	pthread_mutex_t lock;
 	uint64_t first;
 	uint64_t next;
-	uint64_t *out;
+	uint64_t nr_done;
+	struct blipmq_taken *taken;
+	uint64_t taken_first;
+	uint64_t taken_next;
+	uint64_t *done;
 	uint32_t sleepers;
 	uint32_t mark;
 	uint32_t low_water;
@@ -76,31 +94,40 @@ void blipmq_reader_kick(const struct blipmq_reader *r);
 
 #if BLIPMQ_LOCK_FREE
 
-/* Fills in what the descriptor of entry @index says. Touches no message. */
-static inline void blipmq_view_set(struct blipmq_view *view, const struct blipmq_reader *r,
-				   uint64_t index)
+/*
+ * Fills in what the descriptors of @n entries from @index on say, and the numbers that
+ * their claims get. Touches no message.
+ */
+static inline void blipmq_views_set(struct blipmq_view *views, const struct blipmq_reader *r,
+				    uint64_t index, unsigned int n)
 {
-	struct blipmq_desc desc = blipmq_words_desc(&r->words, index);
-	const uint8_t *data = r->store + (uint64_t)desc.offset * BLIPMQ_ALIGN;
-
-	view->data = data;
-	view->header = (const struct blipmq_header *)(const void *)(data - BLIPMQ_ALIGN);
-	view->cookie = desc.cookie;
-	view->index = index;
-	view->length = desc.length & BLIPMQ_DESC_LENGTH;
-	view->flags = desc.length & ~BLIPMQ_DESC_LENGTH;
-}
-
-/* Under the lock, after the claim of @n entries: list them as out. */
-static inline void blipmq_reader_list(struct blipmq_reader *r, struct blipmq_view *views,
-				      unsigned int n)
-{
+	const uint8_t *store = r->store;
+	uint64_t claim = r->next;
+	const uint8_t *data;
 	unsigned int i;
 
 	for (i = 0; i < n; i++) {
-		views[i].claim = r->next++;
-		r->out[views[i].claim & r->out_mask] = views[i].index;
+		struct blipmq_desc desc = blipmq_words_desc(&r->words, index + i);
+
+		data = store + (uint64_t)desc.offset * BLIPMQ_ALIGN;
+		views[i].data = data;
+		views[i].header = (const struct blipmq_header *)(const void *)(data - BLIPMQ_ALIGN);
+		views[i].cookie = desc.cookie;
+		views[i].index = index + i;
+		views[i].claim = claim + i;
+		views[i].length = desc.length & BLIPMQ_DESC_LENGTH;
+		views[i].flags = desc.length & ~BLIPMQ_DESC_LENGTH;
 	}
+}
+
+/* Under the lock, after the claim of @n entries from @index on: they are out. */
+static inline void blipmq_reader_note(struct blipmq_reader *r, uint64_t index, unsigned int n)
+{
+	struct blipmq_taken *taken = &r->taken[r->taken_next++ & r->mask];
+
+	taken->number = r->next;
+	taken->index = index;
+	r->next += n;
 }
 
 /* As blipmq_reader_next(); -EMSGSIZE, and @views[0] for its length only, if the first
@@ -110,7 +137,7 @@ static inline int blipmq_reader_take(struct blipmq_reader *r, struct blipmq_view
 				     unsigned int n, size_t limit)
 {
 	uint64_t claim, waiting;
-	unsigned int i, room;
+	unsigned int room;
 	bool fits;
 	int ret;
 
@@ -126,13 +153,12 @@ static inline int blipmq_reader_take(struct blipmq_reader *r, struct blipmq_view
 		      !room ? -ENOBUFS : !n ? -EAGAIN : (int)n;
 		if (ret < 0)
 			break;
-		for (i = 0; i < n; i++)
-			blipmq_view_set(&views[i], r, claim + i);
+		blipmq_views_set(views, r, claim, n);
 		fits = views[0].length <= limit;
 		/* Claiming nothing tells whether the length is the first message's. */
 		if (blipmq_words_claim(&r->words, claim, fits ? n : 0)) {
 			if (fits)
-				blipmq_reader_list(r, views, n);
+				blipmq_reader_note(r, claim, n);
 			else
 				ret = -EMSGSIZE;
 			break;
@@ -158,6 +184,55 @@ BLIPMQ_LINKAGE inline int blipmq_reader_next(struct blipmq_reader *r,
 	return blipmq_reader_take(r, views, n, BLIPMQ_DESC_LENGTH);
 }
 
+/* Under the lock: those of @views that are the oldest that are out, in order. */
+static inline unsigned int blipmq_reader_pass(struct blipmq_reader *r,
+					      const struct blipmq_view *views, unsigned int n)
+{
+	uint64_t first = r->first;
+	unsigned int i;
+
+	if (n > r->next - first)
+		n = (unsigned int)(r->next - first);
+	for (i = 0; i < n && views[i].claim == first + i; i++)
+		;
+	r->first = first + i;
+	return i;
+}
+
+/* Under the lock: finish one that is out, in whatever order. False if it is not. */
+static inline bool blipmq_reader_finish(struct blipmq_reader *r, uint64_t claim)
+{
+	uint64_t *word = &r->done[(claim & r->mask) / BLIPMQ_DONE_BITS];
+	uint64_t bit = 1ULL << claim % BLIPMQ_DONE_BITS;
+
+	if (claim - r->first >= r->next - r->first || *word & bit)
+		return false;
+	*word |= bit;
+	r->nr_done++;
+	while (r->nr_done) {
+		word = &r->done[(r->first & r->mask) / BLIPMQ_DONE_BITS];
+		bit = 1ULL << r->first % BLIPMQ_DONE_BITS;
+		if (!(*word & bit))
+			break;
+		*word &= ~bit;
+		r->nr_done--;
+		r->first++;
+	}
+	return true;
+}
+
+/* Under the lock, some were taken: the ring's entry behind the last that is passed. */
+static inline uint64_t blipmq_reader_end(struct blipmq_reader *r)
+{
+	const struct blipmq_taken *taken;
+
+	while (r->taken_first + 1 != r->taken_next &&
+	       r->taken[(r->taken_first + 1) & r->mask].number < r->first)
+		r->taken_first++;
+	taken = &r->taken[r->taken_first & r->mask];
+	return taken->index + (r->first - taken->number);
+}
+
 /**
  * blipmq_reader_release() - done with views
  * @views: in any order
@@ -169,23 +244,20 @@ BLIPMQ_LINKAGE inline unsigned int blipmq_reader_release(struct blipmq_reader *r
 							 const struct blipmq_view *views,
 							 unsigned int n)
 {
-	uint64_t end = 0, *out;
-	unsigned int i;
+	uint64_t first, end = 0;
+	unsigned int i = 0;
 
 	pthread_mutex_lock(&r->lock);
-	for (i = 0; i < n; i++) {
-		out = &r->out[views[i].claim & r->out_mask];
-		if (views[i].claim - r->first >= r->next - r->first || *out != views[i].index)
-			break;
-		*out |= BLIPMQ_CLAIM_DONE;
-	}
-	while (r->first != r->next && r->out[r->first & r->out_mask] & BLIPMQ_CLAIM_DONE) {
-		end = (r->out[r->first & r->out_mask] & ~BLIPMQ_CLAIM_DONE) + 1;
-		r->first++;
-	}
+	first = r->first;
+	if (!r->nr_done)
+		i = blipmq_reader_pass(r, views, n);
+	while (i < n && blipmq_reader_finish(r, views[i].claim))
+		i++;
 	/* Under the lock, or an older end could be stored over a newer one. */
-	if (end)
+	if (r->first != first) {
+		end = blipmq_reader_end(r);
 		blipmq_words_release(&r->words, end);
+	}
 	pthread_mutex_unlock(&r->lock);
 
 	if (end && r->kicks && blipmq_words_blocked(&r->words, end))

@@ -60,9 +60,6 @@ static void test_refusals(void)
 	EXPECT(message.length == 50 && message.cookie == SIM_COOKIE + 50);
 	EXPECT(blipmq_next(&sim->b, view, 0) == 1 && view[0].index == 0);
 	view[1] = view[0];
-	view[1].index++;
-	EXPECT(blipmq_release(&sim->b, &view[1], 1) == -EINVAL);
-	view[1] = view[0];
 	view[1].claim++;
 	EXPECT(blipmq_release(&sim->b, &view[1], 1) == -EINVAL);
 	view[1] = view[0];
