@@ -62,6 +62,7 @@ struct file;
  * @published, @bytes, @lonely: counters
  * @full:     whose block ring gave -EAGAIN, with a reference, or NULL
  * @full_since: when it did first, ns
+ * @full_need: what the message needed there
  */
 struct bmq_endpoint {
 	struct kref ref;
@@ -107,6 +108,7 @@ struct bmq_endpoint {
 	atomic64_t lonely;
 	struct bmq_endpoint *full;
 	u64 full_since;
+	struct bmq_need full_need;
 };
 
 /* Set once, by BIND or the first call that needs one; NULL before. */

@@ -114,6 +114,30 @@ out:
 	return nr;
 }
 
+/* The ring did not take the first message: how much room, for all its subscriptions? */
+static void note_need(struct bmq_batch *batch, struct bmq_ring *ring)
+{
+	struct bmq_topic *topic = batch->topic;
+	unsigned int copies = 0;
+	u32 i, j;
+
+	for (i = 0; i < topic->nr_patterns; i++) {
+		struct bmq_subs *subs = subs_of(topic, i);
+
+		for (j = 0; subs && j < subs->nr; j++) {
+			struct bmq_sub *sub = sub_at(subs, j);
+
+			copies += sub && sub->ep->ring == ring &&
+				  !READ_ONCE(sub->gone) &&
+				  !bmq_topic_mutes(topic, sub->id);
+		}
+	}
+	spin_lock(&ring->lock);
+	batch->need = bmq_ring_need(ring, batch->chunk.msgs,
+				    clamp(copies, 1u, ring->entries));
+	spin_unlock(&ring->lock);
+}
+
 /*
  * All or nothing for a message: the prefix of the chunk that every block ring can
  * take. The bus's block lock keeps other fan-outs off these rings until it is
@@ -141,6 +165,7 @@ static unsigned int ask_room(struct bmq_batch *batch, u64 stamp, u64 now)
 				continue;
 			if (kref_get_unless_zero(&sub->ep->ref))
 				batch->full = sub->ep;
+			note_need(batch, sub->ep->ring);
 			return 0;
 		}
 	}

@@ -344,12 +344,12 @@ static int chunk_wait(struct bmq_batch *batch, u64 *since)
 	if (!full)
 		return 0;	/* it closed meanwhile */
 	if (batch->nonblock) {
-		bmq_room_refused(batch->ep, full);
+		bmq_room_refused(batch->ep, full, &batch->need);
 		return -EAGAIN;
 	}
 	if (!*since)
 		*since = ktime_get_ns();
-	err = bmq_room_wait(full, *since);
+	err = bmq_room_wait(full, &batch->need, *since);
 	if (READ_ONCE(batch->ep->bus->dead))
 		return refuse(batch, -ENODEV, BLIPMQ_REASON_NAMESPACE, 0);
 	return err;

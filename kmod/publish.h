@@ -28,6 +28,7 @@ struct iov_iter;
  * @chunk:   what fan-out works on: a part of @msg
  * @seq:     number of the first message of @chunk, once it is out
  * @full:    whose block ring has no room, with a reference
+ * @need:    what the first message of @chunk needs there
  * @nr_wake: endpoints to wake
  * @wake:    these; under RCU
  * @in:      messages as user space describes them
@@ -47,6 +48,7 @@ struct bmq_batch {
 	struct bmq_chunk chunk;
 	u64 seq;
 	struct bmq_endpoint *full;
+	struct bmq_need need;
 	unsigned int nr_wake;
 	struct bmq_endpoint *wake[BMQ_FANOUT_BIRTH];
 	struct blipmq_message in[BMQ_CHUNK];
@@ -63,8 +65,9 @@ ssize_t bmq_publish_iter(struct bmq_endpoint *ep, struct iov_iter *from, bool no
 
 int bmq_fanout(struct bmq_batch *batch, unsigned int first);
 
-int bmq_room_wait(struct bmq_endpoint *full, u64 since);
-void bmq_room_refused(struct bmq_endpoint *ep, struct bmq_endpoint *full);
+int bmq_room_wait(struct bmq_endpoint *full, const struct bmq_need *need, u64 since);
+void bmq_room_refused(struct bmq_endpoint *ep, struct bmq_endpoint *full,
+		      const struct bmq_need *need);
 bool bmq_room_poll(struct bmq_endpoint *ep);
 void bmq_room_kick(struct bmq_endpoint *ep);
 void bmq_room_forget(struct bmq_endpoint *ep);

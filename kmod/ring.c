@@ -645,8 +645,24 @@ unsigned int bmq_ring_capacity(struct bmq_ring *ring,
 	return pins_prefix(ring, chunk, nr, copies);
 }
 
-/* Would a block ring take a page-sized message now? Absent ones take any. */
-bool bmq_ring_has_room(struct bmq_ring *ring)
+/**
+ * bmq_ring_need() - what a block ring lacks that did not take a message
+ * @ring:   the ring, locked
+ * @msg:    the message
+ * @copies: how often it is to be written: at most the ring's entries
+ */
+struct bmq_need bmq_ring_need(struct bmq_ring *ring, const struct bmq_msg *msg,
+			      unsigned int copies)
+{
+	lockdep_assert_held(&ring->lock);
+	return (struct bmq_need){
+		.slots = copies,
+		.pages = stretch_find(ring, msg->run->first) ? 0 : msg->run->nr * copies,
+	};
+}
+
+/* Would a block ring take a message that needs so much now? Absent ones take any. */
+bool bmq_ring_has_room(struct bmq_ring *ring, const struct bmq_need *need)
 {
 	enum blipmq_drop why;
 
@@ -654,7 +670,9 @@ bool bmq_ring_has_room(struct bmq_ring *ring)
 	if (ring->closed || !bmq_ring_look(ring))
 		return true;
 	bmq_ring_reclaim(ring);
-	return make_room(ring, 1, BLIPMQ_POLICY_BLOCK, &why) && pins_fit(ring, 1);
+	if (make_room(ring, need->slots, BLIPMQ_POLICY_BLOCK, &why) < need->slots)
+		return false;
+	return !need->pages || pins_fit(ring, need->pages);
 }
 
 /**

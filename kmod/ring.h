@@ -191,6 +191,16 @@ struct bmq_ring {
 	u64 released_at;
 };
 
+/**
+ * struct bmq_need - what a message needs in a block ring
+ * @slots: one for each of the ring's subscriptions that match
+ * @pages: of its run, as often; 0 if the ring pins that already
+ */
+struct bmq_need {
+	u32 slots;
+	u32 pages;
+};
+
 /* How the ring is consumed: the first use decides. */
 enum bmq_ring_mode {
 	BMQ_RING_UNUSED,
@@ -259,7 +269,9 @@ void bmq_ring_lose(struct bmq_ring *ring, struct bmq_sub *sub,
 unsigned int bmq_ring_evict(struct bmq_ring *ring, const struct bmq_user *only,
 			    unsigned int need);
 bool bmq_ring_drain(struct bmq_ring *ring);
-bool bmq_ring_has_room(struct bmq_ring *ring);
+struct bmq_need bmq_ring_need(struct bmq_ring *ring, const struct bmq_msg *msg,
+			      unsigned int copies);
+bool bmq_ring_has_room(struct bmq_ring *ring, const struct bmq_need *need);
 bool bmq_ring_claimed(struct bmq_ring *ring, const struct bmq_sub *sub, u64 *index,
 		      u64 *nr);
 u64 bmq_ring_oldest(struct bmq_ring *ring);

@@ -57,21 +57,22 @@ void bmq_room_kick(struct bmq_endpoint *ep)
  * Ask to be kicked when a part of the ring is free. Who asked before and was not kicked
  * keeps the index that was asked for: a kick is for all, and those who find no room
  * ask again. @leave: who finds room does not wait, and takes back what was asked.
- * Return: is there room now?
+ * Return: is there room now for what is needed?
  */
-static bool ask_kick(struct bmq_ring *ring, bool leave)
+static bool ask_kick(struct bmq_ring *ring, const struct bmq_need *need, bool leave)
 {
 	u64 kick, others;
 	bool room;
 
+	bmq_ring_settle(ring);
 	spin_lock(&ring->lock);
-	kick = ring->release + clamp_t(u64, ring->entries / KICK_PART, 1,
-				       max_t(u64, ring->prod - ring->release, 1));
+	kick = ring->release + clamp_t(u64, max(ring->entries / KICK_PART, need->slots),
+				       1, max_t(u64, ring->prod - ring->release, 1));
 	others = READ_ONCE(ring->page->blocked);
 	if (!others || kick < others)
 		WRITE_ONCE(ring->page->blocked, kick);
 	smp_mb();	/* I, matches J */
-	room = bmq_ring_has_room(ring);
+	room = bmq_ring_has_room(ring, need);
 	if (room && leave)
 		WRITE_ONCE(ring->page->blocked, others);
 	spin_unlock(&ring->lock);
@@ -81,11 +82,12 @@ static bool ask_kick(struct bmq_ring *ring, bool leave)
 /**
  * bmq_room_wait() - sleep until a block ring may have room
  * @full:  whose ring it is, with a reference that is put
+ * @need:  what the message needs
  * @since: when the publisher began to wait, ns
  *
  * Return: 0: try again; -EINTR.
  */
-int bmq_room_wait(struct bmq_endpoint *full, u64 since)
+int bmq_room_wait(struct bmq_endpoint *full, const struct bmq_need *need, u64 since)
 {
 	DEFINE_WAIT(wait);
 	int err = 0;
@@ -93,7 +95,7 @@ int bmq_room_wait(struct bmq_endpoint *full, u64 since)
 	prepare_to_wait(&full->room, &wait, TASK_INTERRUPTIBLE);
 	if (signal_pending(current))
 		err = -EINTR;
-	else if (!ask_kick(full->ring, true) && !READ_ONCE(full->bus->dead))
+	else if (!ask_kick(full->ring, need, true) && !READ_ONCE(full->bus->dead))
 		schedule_timeout(LOOK_AGAIN);
 	finish_wait(&full->room, &wait);
 	charge_stall(full, since);
@@ -107,18 +109,21 @@ int bmq_room_wait(struct bmq_endpoint *full, u64 since)
  * bmq_room_refused() - a publisher gets -EAGAIN
  * @ep:   the publisher
  * @full: whose block ring has no room, with a reference that is taken over
+ * @need: what the message needs there
  */
-void bmq_room_refused(struct bmq_endpoint *ep, struct bmq_endpoint *full)
+void bmq_room_refused(struct bmq_endpoint *ep, struct bmq_endpoint *full,
+		      const struct bmq_need *need)
 {
 	struct bmq_endpoint *old;
 	u64 since;
 
-	ask_kick(full->ring, false);
+	ask_kick(full->ring, need, false);
 	spin_lock(&ep->pub_lock);
 	old = ep->full;
 	if (old != full)
 		ep->full_since = ktime_get_ns();
 	ep->full = full;
+	ep->full_need = *need;
 	since = ep->full_since;
 	spin_unlock(&ep->pub_lock);
 	charge_stall(full, since);
@@ -147,12 +152,14 @@ void bmq_room_forget(struct bmq_endpoint *ep)
 bool bmq_room_poll(struct bmq_endpoint *ep)
 {
 	struct bmq_endpoint *full;
+	struct bmq_need need;
 	u64 since;
 	bool room;
 
 	spin_lock(&ep->pub_lock);
 	full = ep->full;
 	since = ep->full_since;
+	need = ep->full_need;
 	if (full)
 		kref_get(&full->ref);
 	spin_unlock(&ep->pub_lock);
@@ -160,7 +167,7 @@ bool bmq_room_poll(struct bmq_endpoint *ep)
 		return true;
 
 	charge_stall(full, since);
-	room = ask_kick(full->ring, true) || bmq_room_spent(full, ktime_get_ns());
+	room = ask_kick(full->ring, &need, true) || bmq_room_spent(full, ktime_get_ns());
 	if (room)
 		bmq_room_forget(ep);
 	bmq_endpoint_put(full);

@@ -106,6 +106,22 @@ bool wait_asleep(pid_t tid)
 	return false;
 }
 
+long nr_sleeps(pid_t tid)
+{
+	char path[64], line[256];
+	long nr = -1;
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/proc/%d/status", tid);
+	f = fopen(path, "re");
+	if (!f)
+		return -1;
+	while (nr < 0 && fgets(line, sizeof(line), f))
+		sscanf(line, "voluntary_ctxt_switches: %ld", &nr);
+	fclose(f);
+	return nr;
+}
+
 __u64 now_ns(void)
 {
 	struct timespec ts;

@@ -117,9 +117,8 @@ static bool is_full(const struct consumer *c)
 	return consumer_prod(c) - consumer_load(consumer_release_word(c)) == c->info.entries;
 }
 
-/* Returns when the ring is full and the publisher sleeps. */
-static void push_start(struct __test_metadata *_metadata, struct pusher *p, struct source *s,
-		       unsigned int nr, const struct consumer *full)
+static void push_begin(struct __test_metadata *_metadata, struct pusher *p, struct source *s,
+		       unsigned int nr)
 {
 	unsigned int i;
 
@@ -130,7 +129,16 @@ static void push_start(struct __test_metadata *_metadata, struct pusher *p, stru
 	for (i = 0; i < nr; i++)
 		stamp(s->buf + i * s->length, s->length, s->published + 1 + i);
 	ASSERT_EQ(0, pthread_create(&p->thread, NULL, push, p));
-	while (!__atomic_load_n(&p->tid, __ATOMIC_ACQUIRE) || !is_full(full))
+	while (!__atomic_load_n(&p->tid, __ATOMIC_ACQUIRE))
+		sleep_ms(1);
+}
+
+/* Returns when the ring is full and the publisher sleeps. */
+static void push_start(struct __test_metadata *_metadata, struct pusher *p, struct source *s,
+		       unsigned int nr, const struct consumer *full)
+{
+	push_begin(_metadata, p, s, nr);
+	while (!is_full(full))
 		sleep_ms(1);
 	ASSERT_TRUE(wait_asleep(p->tid));
 	EXPECT_FALSE(__atomic_load_n(&p->done, __ATOMIC_ACQUIRE));
@@ -154,6 +162,20 @@ static void push_interrupt(struct pusher *p)
 		pthread_kill(p->thread, SIGUSR1);
 		sleep_ms(5);
 	}
+}
+
+#define SLEEPS	10	/* a waiting publisher looks again every 10 ms */
+
+/* It sleeps between its looks: what it finds free is too little for its message. */
+static void expect_sleeping(struct __test_metadata *_metadata, const struct pusher *p)
+{
+	long until = nr_sleeps(p->tid) + SLEEPS;
+	__u64 end = deadline_in(20);
+
+	while (nr_sleeps(p->tid) < until && now_ns() < end)
+		sleep_ms(5);
+	EXPECT_LE(until, nr_sleeps(p->tid));
+	EXPECT_FALSE(__atomic_load_n(&p->done, __ATOMIC_ACQUIRE));
 }
 
 TEST_F(block, publisher_waits)
@@ -401,6 +423,46 @@ TEST_F(block, twice_into_one_ring)
 	EXPECT_EQ(8, consumer_drain(&self->pair.c));
 	ASSERT_EQ(0, send_nonblock(&self->pair.s, 2, &pub));
 	EXPECT_EQ(2, pub.done);
+}
+
+/* Room for one of them is none: who waits sleeps on. */
+TEST_F(block, sleeps_while_slots_are_few)
+{
+	struct consumer *c = &self->pair.c;
+	struct blipmq_desc d;
+	struct pusher p;
+	__u64 index;
+
+	ASSERT_LT(0, subscribe(c->fd, ">", 0));
+	push_start(_metadata, &p, &self->pair.s, 5, c);
+	ASSERT_EQ(1, consumer_claim(c, &d, 1, &index));
+	consumer_release(c, index + 1);
+	expect_sleeping(_metadata, &p);
+	EXPECT_EQ(7, consumer_drain(c));
+	push_end(_metadata, &p);
+	EXPECT_EQ(5, p.pub.done);
+	EXPECT_EQ(2, consumer_drain(c));
+}
+
+/* Likewise who polls. */
+TEST_F(block, room_for_half_a_message)
+{
+	struct blipmq_publish pub;
+	struct blipmq_desc d;
+	__u64 index;
+
+	ASSERT_LT(0, subscribe(self->pair.c.fd, ">", 0));
+	ASSERT_EQ(0, send_nonblock(&self->pair.s, 5, &pub));
+	ASSERT_EQ(4, pub.done);
+	ASSERT_EQ(1, consumer_claim(&self->pair.c, &d, 1, &index));
+	consumer_release(&self->pair.c, index + 1);
+	EXPECT_EQ(0, writable(self->pair.s.fd));
+	EXPECT_EQ(-EAGAIN, send_nonblock(&self->pair.s, 1, &pub));
+	EXPECT_EQ(0, writable(self->pair.s.fd));
+	ASSERT_EQ(1, consumer_claim(&self->pair.c, &d, 1, &index));
+	consumer_release(&self->pair.c, index + 1);
+	EXPECT_EQ(POLLOUT, writable(self->pair.s.fd));
+	EXPECT_EQ(0, send_nonblock(&self->pair.s, 1, &pub));
 }
 
 /* It never fits: nobody waits for it, and it counts as lost there. */
@@ -686,6 +748,32 @@ TEST_F(block, full_of_pages)
 	EXPECT_EQ(fit, consumer_drain(&c));
 	ASSERT_EQ(0, send_nonblock(&s, 1, &pub));
 	EXPECT_EQ(0, sum_drops(consumer_drops(&c)));
+	consumer_close(&c);
+	source_close(&s);
+}
+
+/* Some pages may still be pinned, but too few for the message: likewise. */
+TEST_F(block, sleeps_while_pages_are_few)
+{
+	struct blipmq_publish pub;
+	struct source s = { };
+	struct consumer c;
+	struct pusher p;
+
+	consumer_close(&self->pair.c);
+	ASSERT_EQ(0, consumer_open(&c, 64, 0, BLIPMQ_POLICY_BLOCK));
+	ASSERT_LT(0, subscribe(c.fd, "large", 0));
+	ASSERT_EQ(0, source_open(&s, "large", 1 << 20, 16));
+	ASSERT_EQ(0, send_nonblock(&s, 16, &pub));
+	ASSERT_GT(16, pub.done);
+	EXPECT_EQ(0, writable(s.fd));
+
+	push_begin(_metadata, &p, &s, 1);
+	expect_sleeping(_metadata, &p);
+	EXPECT_LT(0, consumer_drain(&c));
+	push_end(_metadata, &p);
+	EXPECT_EQ(0, p.ret);
+	EXPECT_EQ(POLLOUT, writable(s.fd));
 	consumer_close(&c);
 	source_close(&s);
 }
