@@ -143,7 +143,6 @@ static void bus_init(struct bmq_bus *bus, struct bmq_net *bn)
 	xa_init(&bus->endpoints);
 	bus->idle_topics = RB_ROOT;
 	bmq_trie_init(&bus->trie);
-	init_waitqueue_head(&bus->room);
 	INIT_DELAYED_WORK(&bus->room_work, bmq_room_work);
 	INIT_DELAYED_WORK(&bus->idle_work, bmq_idle_work);
 	bus->store.zap = bmq_map_zap;
@@ -330,13 +329,12 @@ static void bus_hang_up(struct bmq_bus *bus)
 
 	WRITE_ONCE(bus->dead, true);
 	bmq_map_zap_all(bus);
-	while ((ep = bmq_endpoint_next(bus, &id))) {
+	while ((ep = bmq_endpoint_next(bus, &id, XA_PRESENT))) {
 		wake_up_poll(&ep->wq, EPOLLHUP | EPOLLERR);
 		wake_up_all(&ep->room);
 		bmq_endpoint_put(ep);
 		cond_resched();
 	}
-	wake_up_poll(&bus->room, EPOLLHUP | EPOLLERR);
 }
 
 static void __net_exit net_end(struct net *net)

@@ -109,12 +109,10 @@ struct bmq_net {
  * @last_sub:  last id
  * @evict_lock: one eviction at a time; guards @evict_cursor
  * @block_lock: see above; guards @block_stamp
- * @endpoints: by id
+ * @endpoints: by id; its lock is taken under an endpoint's @pub_lock
  * @last_endpoint: last id
  * @nr_endpoints: how many
- * @room:      publishers that got -EAGAIN and poll
- * @room_work: wakes them every 10 ms: a kick is a courtesy
- * @room_waiters: how many
+ * @room_work: wakes those that got -EAGAIN and poll every 10 ms: a kick is a courtesy
  * @idle_work: gives back what is idle
  * @past:      totals of rings that are gone, guarded by @past_lock
  * @events:    by enum blipmq_event
@@ -155,9 +153,7 @@ struct bmq_bus {
 	atomic64_t last_endpoint;
 	atomic_t nr_endpoints;
 
-	wait_queue_head_t room;
 	struct delayed_work room_work;
-	atomic_t room_waiters;
 	struct delayed_work idle_work;
 
 	spinlock_t past_lock;

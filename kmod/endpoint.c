@@ -91,14 +91,15 @@ void bmq_endpoint_put(struct bmq_endpoint *ep)
 	kref_put(&ep->ref, endpoint_release);
 }
 
-/* The endpoint that follows *id, with a reference; *id becomes its id. */
-struct bmq_endpoint *bmq_endpoint_next(struct bmq_bus *bus, unsigned long *id)
+/* The endpoint with @mark that follows *id, with a reference; *id becomes its id. */
+struct bmq_endpoint *bmq_endpoint_next(struct bmq_bus *bus, unsigned long *id,
+				       xa_mark_t mark)
 {
 	struct bmq_endpoint *ep;
 
 	rcu_read_lock();
 	do {
-		ep = xa_find_after(&bus->endpoints, id, ULONG_MAX, XA_PRESENT);
+		ep = xa_find_after(&bus->endpoints, id, ULONG_MAX, mark);
 	} while (ep && !kref_get_unless_zero(&ep->ref));
 	rcu_read_unlock();
 	return ep;
@@ -180,7 +181,7 @@ void bmq_endpoint_close(struct bmq_endpoint *ep)
 		bmq_topic_unhold(topic);
 	mutex_unlock(&ep->lock);
 
-	bmq_room_forget(ep);
+	bmq_room_forget(ep, READ_ONCE(ep->full));
 	bmq_publisher_rest(ep, jiffies);
 	xa_for_each(&ep->accounts, id, account)
 		bmq_account_put(account);

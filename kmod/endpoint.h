@@ -24,6 +24,8 @@
 #include "ring.h"
 #include "topic.h"
 
+#define BMQ_REFUSED	XA_MARK_1	/* in bmq_bus.endpoints */
+
 struct bmq_batch;
 struct file;
 
@@ -49,7 +51,7 @@ struct file;
  * @read_turn: of the readers that wait for messages, the one that sleeps on @wq
  * @read_lock: who latches and copies; taken within @read_turn, nobody sleeps for a
  *            message with it
- * @wq:       who waits for messages
+ * @wq:       who waits for messages, or polls
  * @eager:    sleepers that want to hear of the first message, whatever the mark
  * @wakeups:  that publishers gave it
  * @room:     publishers that wait for room in the ring
@@ -60,7 +62,8 @@ struct file;
  * @used_at:  jiffies of the last message
  * @spare:    working space of a publish, or NULL; exchanged without the lock
  * @published, @bytes, @lonely: counters
- * @full:     whose block ring gave -EAGAIN, with a reference, or NULL
+ * @full:     whose block ring gave -EAGAIN, with a reference, or NULL: the endpoint
+ *            is marked BMQ_REFUSED on the bus while it is set
  * @full_since: when it did first, ns
  * @full_need: what the message needed there
  */
@@ -124,7 +127,8 @@ static inline struct bmq_ring *bmq_endpoint_ring_of(const struct bmq_endpoint *e
 }
 
 struct bmq_endpoint *bmq_endpoint_new(const struct cred *cred);
-struct bmq_endpoint *bmq_endpoint_next(struct bmq_bus *bus, unsigned long *id);
+struct bmq_endpoint *bmq_endpoint_next(struct bmq_bus *bus, unsigned long *id,
+				       xa_mark_t mark);
 void bmq_endpoint_close(struct bmq_endpoint *ep);
 void bmq_endpoint_put(struct bmq_endpoint *ep);
 int bmq_endpoint_bind(struct bmq_endpoint *ep, struct file *file,

@@ -124,7 +124,7 @@ void bmq_idle_work(struct work_struct *work)
 	unsigned long id = 0;
 	bool more = false;
 
-	while ((ep = bmq_endpoint_next(bus, &id))) {
+	while ((ep = bmq_endpoint_next(bus, &id, XA_PRESENT))) {
 		more |= bmq_publisher_rest(ep, jiffies - IDLE_TIME);
 		ring = bmq_endpoint_ring_of(ep);
 		if (ring)

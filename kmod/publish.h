@@ -69,8 +69,8 @@ int bmq_room_wait(struct bmq_endpoint *full, const struct bmq_need *need, u64 si
 void bmq_room_refused(struct bmq_endpoint *ep, struct bmq_endpoint *full,
 		      const struct bmq_need *need);
 bool bmq_room_poll(struct bmq_endpoint *ep);
-void bmq_room_kick(struct bmq_endpoint *ep);
-void bmq_room_forget(struct bmq_endpoint *ep);
+void bmq_room_kick(struct bmq_endpoint *full);
+void bmq_room_forget(struct bmq_endpoint *ep, struct bmq_endpoint *full);
 void bmq_room_work(struct work_struct *work);
 bool bmq_room_spent(const struct bmq_endpoint *ep, u64 now);
 

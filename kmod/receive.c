@@ -164,7 +164,6 @@ __poll_t bmq_poll(struct bmq_endpoint *ep, struct file *file, poll_table *table)
 	u32 mark;
 
 	poll_wait(file, &ep->wq, table);
-	poll_wait(file, &ep->bus->room, table);
 	smp_mb();	/* H, matches G, whatever poll_wait() did */
 	if (READ_ONCE(ep->bus->dead))
 		return EPOLLHUP | EPOLLERR;

@@ -40,26 +40,38 @@ static void charge_stall(struct bmq_endpoint *full, u64 since)
 		bmq_bus_event(full->bus, BLIPMQ_EVENT_BLOCKED);
 }
 
-/*
- * Wake the publishers that wait for room in this ring. Everybody who polls a file of the
- * bus stands in the queue of those that got -EAGAIN: not touched for nothing.
- */
-void bmq_room_kick(struct bmq_endpoint *ep)
+/* Who polls it is to look whether it is writable. */
+static void wake_refused(struct bmq_endpoint *ep)
 {
-	if (ep->ring->policy != BLIPMQ_POLICY_BLOCK)
+	wake_up_interruptible_poll(&ep->wq, EPOLLOUT | EPOLLWRNORM);
+}
+
+/*
+ * Wake the publishers that wait for room in this ring, and those that poll since it
+ * gave them -EAGAIN.
+ */
+void bmq_room_kick(struct bmq_endpoint *full)
+{
+	struct bmq_endpoint *ep;
+	unsigned long id = 0;
+
+	if (full->ring->policy != BLIPMQ_POLICY_BLOCK)
 		return;
-	wake_up_all(&ep->room);
-	if (atomic_read(&ep->bus->room_waiters))
-		wake_up_poll(&ep->bus->room, EPOLLOUT);
+	wake_up_all(&full->room);
+	while ((ep = bmq_endpoint_next(full->bus, &id, BMQ_REFUSED))) {
+		if (READ_ONCE(ep->full) == full)
+			wake_refused(ep);
+		bmq_endpoint_put(ep);
+	}
 }
 
 /*
  * Ask to be kicked when a part of the ring is free. Who asked before and was not kicked
  * keeps the index that was asked for: a kick is for all, and those who find no room
- * ask again. @leave: who finds room does not wait, and takes back what was asked.
+ * ask again. Who finds room does not wait, and takes back what was asked.
  * Return: is there room now for what is needed?
  */
-static bool ask_kick(struct bmq_ring *ring, const struct bmq_need *need, bool leave)
+static bool ask_kick(struct bmq_ring *ring, const struct bmq_need *need)
 {
 	u64 kick, others;
 	bool room;
@@ -73,7 +85,7 @@ static bool ask_kick(struct bmq_ring *ring, const struct bmq_need *need, bool le
 		WRITE_ONCE(ring->page->blocked, kick);
 	smp_mb();	/* I, matches J */
 	room = bmq_ring_has_room(ring, need);
-	if (room && leave)
+	if (room)
 		WRITE_ONCE(ring->page->blocked, others);
 	spin_unlock(&ring->lock);
 	return room;
@@ -95,7 +107,7 @@ int bmq_room_wait(struct bmq_endpoint *full, const struct bmq_need *need, u64 si
 	prepare_to_wait(&full->room, &wait, TASK_INTERRUPTIBLE);
 	if (signal_pending(current))
 		err = -EINTR;
-	else if (!ask_kick(full->ring, need, true) && !READ_ONCE(full->bus->dead))
+	else if (!ask_kick(full->ring, need) && !READ_ONCE(full->bus->dead))
 		schedule_timeout(LOOK_AGAIN);
 	finish_wait(&full->room, &wait);
 	charge_stall(full, since);
@@ -117,35 +129,39 @@ void bmq_room_refused(struct bmq_endpoint *ep, struct bmq_endpoint *full,
 	struct bmq_endpoint *old;
 	u64 since;
 
-	ask_kick(full->ring, need, false);
+	kref_get(&full->ref);	/* the endpoint's may be put as soon as it has it */
 	spin_lock(&ep->pub_lock);
 	old = ep->full;
 	if (old != full)
 		ep->full_since = ktime_get_ns();
-	ep->full = full;
+	WRITE_ONCE(ep->full, full);
 	ep->full_need = *need;
 	since = ep->full_since;
+	xa_set_mark(&ep->bus->endpoints, ep->id, BMQ_REFUSED);
 	spin_unlock(&ep->pub_lock);
 	charge_stall(full, since);
+	if (ask_kick(full->ring, need))
+		bmq_room_forget(ep, full);
+	else
+		queue_delayed_work(bmq_wq, &ep->bus->room_work, LOOK_AGAIN);
+	bmq_endpoint_put(full);
 	if (old)
 		bmq_endpoint_put(old);
-	else if (atomic_inc_return(&ep->bus->room_waiters) == 1)
-		queue_delayed_work(bmq_wq, &ep->bus->room_work, LOOK_AGAIN);
 }
 
-/* It is not waited for any more: there is room, or the publisher closes. */
-void bmq_room_forget(struct bmq_endpoint *ep)
+/* Room in this ring is not waited for any more, if it was. */
+void bmq_room_forget(struct bmq_endpoint *ep, struct bmq_endpoint *full)
 {
-	struct bmq_endpoint *full;
-
 	spin_lock(&ep->pub_lock);
-	full = ep->full;
-	ep->full = NULL;
+	if (ep->full != full)
+		full = NULL;
+	if (full) {
+		WRITE_ONCE(ep->full, NULL);
+		xa_clear_mark(&ep->bus->endpoints, ep->id, BMQ_REFUSED);
+	}
 	spin_unlock(&ep->pub_lock);
-	if (!full)
-		return;
-	atomic_dec(&ep->bus->room_waiters);
-	bmq_endpoint_put(full);
+	if (full)
+		bmq_endpoint_put(full);
 }
 
 /* Is the endpoint writable, as far as the last -EAGAIN is concerned? */
@@ -167,9 +183,9 @@ bool bmq_room_poll(struct bmq_endpoint *ep)
 		return true;
 
 	charge_stall(full, since);
-	room = ask_kick(full->ring, &need, true) || bmq_room_spent(full, ktime_get_ns());
+	room = ask_kick(full->ring, &need) || bmq_room_spent(full, ktime_get_ns());
 	if (room)
-		bmq_room_forget(ep);
+		bmq_room_forget(ep, full);
 	bmq_endpoint_put(full);
 	return room;
 }
@@ -179,8 +195,14 @@ void bmq_room_work(struct work_struct *work)
 {
 	struct bmq_bus *bus = container_of(to_delayed_work(work), struct bmq_bus,
 					   room_work);
+	struct bmq_endpoint *ep;
+	unsigned long id = 0;
 
-	wake_up_poll(&bus->room, EPOLLOUT);
-	if (atomic_read(&bus->room_waiters))
+	while ((ep = bmq_endpoint_next(bus, &id, BMQ_REFUSED))) {
+		wake_refused(ep);
+		bmq_endpoint_put(ep);
+		cond_resched();
+	}
+	if (xa_marked(&bus->endpoints, BMQ_REFUSED))
 		queue_delayed_work(bmq_wq, &bus->room_work, LOOK_AGAIN);
 }

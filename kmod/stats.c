@@ -83,7 +83,7 @@ static void stats_bus(struct bmq_bus *bus, struct blipmq_stats *args)
 	unsigned long id = 0;
 	unsigned int i;
 
-	while ((ep = bmq_endpoint_next(bus, &id))) {
+	while ((ep = bmq_endpoint_next(bus, &id, XA_PRESENT))) {
 		add_endpoint(ep, args);
 		bmq_endpoint_put(ep);
 	}

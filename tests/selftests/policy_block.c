@@ -300,6 +300,52 @@ TEST_F(block, poller_is_woken)
 	EXPECT_EQ(1, p.ret);
 }
 
+#define KICKS	500
+
+/* A kick wakes those whom this ring refused, not everybody who polls for room. */
+TEST_F(block, others_sleep_through_a_kick)
+{
+	struct consumer *c = &self->pair.c, other;
+	struct blipmq_publish pub;
+	struct blipmq_desc d[2];
+	struct poller p = { };
+	__u64 index, begun;
+	struct source s;
+	pthread_t thread;
+	long sleeps;
+	int i;
+
+	ASSERT_EQ(0, source_open(&s, "other", LENGTH, 16));
+	ASSERT_EQ(0, consumer_open(&other, 8, 0, BLIPMQ_POLICY_BLOCK));
+	ASSERT_LT(0, subscribe(other.fd, "other", 0));
+	ASSERT_EQ(0, send_nonblock(&s, 9, &pub));
+	ASSERT_EQ(0, send_nonblock(&self->pair.s, 9, &pub));
+	p.fd = s.fd;
+	ASSERT_EQ(0, pthread_create(&thread, NULL, poll_out, &p));
+	while (!__atomic_load_n(&p.tid, __ATOMIC_ACQUIRE))
+		sleep_ms(1);
+	ASSERT_TRUE(wait_asleep(p.tid));
+
+	begun = now_ns();
+	sleeps = nr_sleeps(p.tid);
+	for (i = 0; i < KICKS; i++) {
+		ASSERT_LT(0, consumer_blocked(c));
+		ASSERT_EQ(2, consumer_claim(c, d, 2, &index));
+		consumer_release(c, index + 2);
+		ASSERT_EQ(0, consumer_blocked(c));
+		ASSERT_EQ(0, send_nonblock(&self->pair.s, 9, &pub));
+		ASSERT_EQ(2, pub.done);
+	}
+	/* But for the looks, every 10 ms, that do not depend on kicks. */
+	EXPECT_GT(KICKS / 10 + (now_ns() - begun) / (10 * MSEC), nr_sleeps(p.tid) - sleeps);
+	EXPECT_FALSE(__atomic_load_n(&p.done, __ATOMIC_ACQUIRE));
+	EXPECT_EQ(8, consumer_drain(&other));
+	pthread_join(thread, NULL);
+	EXPECT_EQ(1, p.ret);
+	consumer_close(&other);
+	source_close(&s);
+}
+
 /* ---- Several publishers ---- */
 
 /* A later publisher does not put off the kick that an earlier one asked for. */
