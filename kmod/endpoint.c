@@ -134,7 +134,7 @@ static void close_ring(struct bmq_endpoint *ep)
 	bmq_ring_look(ring);	/* what was claimed up to now was received */
 	ring->closed = true;
 	spin_unlock(&ring->lock);
-	bmq_room_kick(ep);
+	bmq_room_kick(ep, true);
 
 	for (i = 0; i < ring->nr_subs; i++) {
 		sub = sub_at(ring, i);
@@ -437,10 +437,12 @@ int bmq_endpoint_unsubscribe(struct bmq_endpoint *ep, struct blipmq_unsubscribe 
 	if (ep->ring && args->id && args->id <= ep->ring->nr_subs)
 		sub = sub_at(ep->ring, array_index_nospec(args->id - 1,
 							  ep->ring->nr_subs));
-	if (sub)
+	if (sub) {
 		bmq_pattern_unsubscribe(sub);
-	else
+		bmq_room_kick(ep, true);
+	} else {
 		err = refuse(&args->head, -ENOENT, BLIPMQ_REASON_SUBSCRIPTION, 0);
+	}
 	mutex_unlock(&ep->lock);
 	return err;
 }

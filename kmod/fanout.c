@@ -230,7 +230,7 @@ static void sub_deliver(struct bmq_batch *batch, struct bmq_sub *sub, u64 stamp)
 	struct bmq_topic *topic = batch->topic;
 	struct bmq_chunk *chunk = &batch->chunk;
 	struct bmq_ring *ring = sub->ep->ring;
-	bool was_broken, wake;
+	bool wake;
 	unsigned int nr = 0;
 	u32 policy;
 
@@ -239,11 +239,10 @@ static void sub_deliver(struct bmq_batch *batch, struct bmq_sub *sub, u64 stamp)
 		raise_runs(chunk, RAISE_MORE);
 	chunk->spare--;
 	spin_lock(&ring->lock);
-	was_broken = ring->broken;
 	if (policy_of(sub, stamp, &policy))
 		nr = bmq_ring_deliver(ring, sub, chunk, policy,
 				      ring_copies(ring, stamp));
-	wake = (nr || ring->broken != was_broken) &&
+	wake = (bmq_ring_take_untold(ring) || nr) &&
 	       (ring->woken_topic != topic->id || ring->woken_seq != batch->seq);
 	if (wake) {
 		ring->woken_topic = topic->id;
@@ -343,6 +342,13 @@ static int fanout_locked(struct bmq_batch *batch, unsigned int first)
 
 /* ---- Wake ---- */
 
+/* The ring broke: tell its reader, and the publishers that wait for room there. */
+void bmq_tell_broken(struct bmq_endpoint *ep)
+{
+	wake_up_poll(&ep->wq, EPOLLERR);
+	bmq_room_kick(ep, true);
+}
+
 /* Woken by the low-water mark; by the first message if a sleeper times others. */
 static void ep_wake(struct bmq_endpoint *ep)
 {
@@ -350,8 +356,7 @@ static void ep_wake(struct bmq_endpoint *ep)
 	u32 mark = READ_ONCE(ring->control->need_wakeup);
 
 	if (READ_ONCE(ring->broken)) {
-		wake_up_poll(&ep->wq, EPOLLERR);
-		bmq_room_kick(ep);
+		bmq_tell_broken(ep);
 		return;
 	}
 	if (mark && atomic_read(&ep->eager))

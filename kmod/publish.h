@@ -64,12 +64,13 @@ int bmq_publish(struct bmq_endpoint *ep, struct blipmq_publish *args, bool nonbl
 ssize_t bmq_publish_iter(struct bmq_endpoint *ep, struct iov_iter *from, bool nonblock);
 
 int bmq_fanout(struct bmq_batch *batch, unsigned int first);
+void bmq_tell_broken(struct bmq_endpoint *ep);
 
 int bmq_room_wait(struct bmq_endpoint *full, const struct bmq_need *need, u64 since);
 void bmq_room_refused(struct bmq_endpoint *ep, struct bmq_endpoint *full,
 		      const struct bmq_need *need);
 bool bmq_room_poll(struct bmq_endpoint *ep);
-void bmq_room_kick(struct bmq_endpoint *full);
+void bmq_room_kick(struct bmq_endpoint *full, bool again);
 void bmq_room_forget(struct bmq_endpoint *ep, struct bmq_endpoint *full);
 void bmq_room_work(struct work_struct *work);
 bool bmq_room_spent(const struct bmq_endpoint *ep, u64 now);

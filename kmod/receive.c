@@ -33,26 +33,33 @@ struct look {
 	u64 waiting;
 	u64 oldest;	/* ns when that was published */
 	bool broken;
-	bool kick;	/* a publisher waits for what is released */
 };
 
-static struct look ring_look(struct bmq_ring *ring)
+/* Look, take back what is released, and tell those whom it concerns. */
+static struct look ring_look(struct bmq_endpoint *ep)
 {
+	struct bmq_ring *ring = ep->ring;
+	bool untold, kick = false;
 	struct look look = { };
 	u64 blocked;
 
 	spin_lock(&ring->lock);
 	look.broken = !bmq_ring_look(ring);
+	untold = bmq_ring_take_untold(ring);
 	if (!look.broken) {
 		bmq_ring_reclaim(ring);
 		look.waiting = ring->prod - ring->claim;
 		look.oldest = bmq_ring_oldest(ring);
 		blocked = READ_ONCE(ring->page->blocked);
-		look.kick = blocked && ring->release >= blocked;
-		if (look.kick)
+		kick = blocked && ring->release >= blocked;
+		if (kick)
 			WRITE_ONCE(ring->page->blocked, 0);
 	}
 	spin_unlock(&ring->lock);
+	if (untold)
+		bmq_tell_broken(ep);
+	if (kick)
+		bmq_room_kick(ep, false);
 	return look;
 }
 
@@ -65,10 +72,8 @@ static int wait_round(struct bmq_endpoint *ep, const struct blipmq_wait *args,
 		      bool eager, u64 *until)
 {
 	u64 delay = (u64)args->max_delay * NSEC_PER_USEC, now = ktime_get_ns();
-	struct look look = ring_look(ep->ring);
+	struct look look = ring_look(ep);
 
-	if (look.kick)
-		bmq_room_kick(ep);
 	if (look.broken)
 		return -EIO;
 	if (READ_ONCE(ep->bus->dead))
@@ -173,9 +178,7 @@ __poll_t bmq_poll(struct bmq_endpoint *ep, struct file *file, poll_table *table)
 	if (!ring)
 		return mask;
 
-	look = ring_look(ring);
-	if (look.kick)
-		bmq_room_kick(ep);
+	look = ring_look(ep);
 	if (look.broken)
 		return mask | EPOLLERR;
 	mark = READ_ONCE(ring->control->need_wakeup);
@@ -200,7 +203,7 @@ static bool latch(struct bmq_endpoint *ep)
 		WRITE_ONCE(ring->page->blocked, 0);
 	spin_unlock(&ring->lock);
 	if (kick)
-		bmq_room_kick(ep);
+		bmq_room_kick(ep, false);
 	return found;
 }
 

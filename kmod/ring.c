@@ -175,6 +175,7 @@ static void slots_lose(struct bmq_ring *ring, u64 end, enum blipmq_drop why)
 static void ring_break(struct bmq_ring *ring)
 {
 	ring->broken = true;
+	ring->untold = true;
 	WRITE_ONCE(ring->page->broken, 1);
 }
 

@@ -139,6 +139,7 @@ struct bmq_latch {
  * @latch:   see above; one reader at a time
  * @mode:    enum bmq_ring_mode
  * @broken:  the subscriber stored impossible words
+ * @untold:  those who wait were not told yet that it broke
  * @closed:  nothing more goes in
  * @released_at: when @release moved last, as far as the kernel saw, ns
  * @stamp:   of the last fan-out that asked for room (fanout.c)
@@ -164,6 +165,7 @@ struct bmq_ring {
 
 	spinlock_t lock ____cacheline_aligned;
 	bool broken;
+	bool untold;
 	bool closed;
 	u8 mode;
 	u8 recent_next;
@@ -290,6 +292,15 @@ static inline u64 bmq_ring_waiting(const struct bmq_ring *ring)
 	u64 waiting = prod - claim;
 
 	return waiting <= ring->entries ? waiting : 0;
+}
+
+/* Did it break, and is the caller, who has the lock, the one to tell those who wait? */
+static inline bool bmq_ring_take_untold(struct bmq_ring *ring)
+{
+	bool untold = ring->untold;
+
+	ring->untold = false;
+	return untold;
 }
 
 static inline struct blipmq_desc *bmq_ring_desc(const struct bmq_ring *ring,

@@ -46,11 +46,28 @@ static void wake_refused(struct bmq_endpoint *ep)
 	wake_up_interruptible_poll(&ep->wq, EPOLLOUT | EPOLLWRNORM);
 }
 
-/*
- * Wake the publishers that wait for room in this ring, and those that poll since it
- * gave them -EAGAIN.
+/* Room in this ring is not waited for any more, if it was. */
+void bmq_room_forget(struct bmq_endpoint *ep, struct bmq_endpoint *full)
+{
+	spin_lock(&ep->pub_lock);
+	if (ep->full != full)
+		full = NULL;
+	if (full) {
+		WRITE_ONCE(ep->full, NULL);
+		xa_clear_mark(&ep->bus->endpoints, ep->id, BMQ_REFUSED);
+	}
+	spin_unlock(&ep->pub_lock);
+	if (full)
+		bmq_endpoint_put(full);
+}
+
+/**
+ * bmq_room_kick() - wake the publishers that wait for room
+ * @full:  in whose ring; and those that poll since it gave them -EAGAIN
+ * @again: whether there is room or not they are to try again: the ring is closed,
+ *         broken, or rid of a subscription
  */
-void bmq_room_kick(struct bmq_endpoint *full)
+void bmq_room_kick(struct bmq_endpoint *full, bool again)
 {
 	struct bmq_endpoint *ep;
 	unsigned long id = 0;
@@ -59,8 +76,11 @@ void bmq_room_kick(struct bmq_endpoint *full)
 		return;
 	wake_up_all(&full->room);
 	while ((ep = bmq_endpoint_next(full->bus, &id, BMQ_REFUSED))) {
-		if (READ_ONCE(ep->full) == full)
+		if (READ_ONCE(ep->full) == full) {
+			if (again)
+				bmq_room_forget(ep, full);
 			wake_refused(ep);
+		}
 		bmq_endpoint_put(ep);
 	}
 }
@@ -71,10 +91,11 @@ void bmq_room_kick(struct bmq_endpoint *full)
  * ask again. Who finds room does not wait, and takes back what was asked.
  * Return: is there room now for what is needed?
  */
-static bool ask_kick(struct bmq_ring *ring, const struct bmq_need *need)
+static bool ask_kick(struct bmq_endpoint *full, const struct bmq_need *need)
 {
+	struct bmq_ring *ring = full->ring;
 	u64 kick, others;
-	bool room;
+	bool room, untold;
 
 	bmq_ring_settle(ring);
 	spin_lock(&ring->lock);
@@ -87,7 +108,10 @@ static bool ask_kick(struct bmq_ring *ring, const struct bmq_need *need)
 	room = bmq_ring_has_room(ring, need);
 	if (room)
 		WRITE_ONCE(ring->page->blocked, others);
+	untold = bmq_ring_take_untold(ring);
 	spin_unlock(&ring->lock);
+	if (untold)
+		bmq_tell_broken(full);
 	return room;
 }
 
@@ -107,7 +131,7 @@ int bmq_room_wait(struct bmq_endpoint *full, const struct bmq_need *need, u64 si
 	prepare_to_wait(&full->room, &wait, TASK_INTERRUPTIBLE);
 	if (signal_pending(current))
 		err = -EINTR;
-	else if (!ask_kick(full->ring, need) && !READ_ONCE(full->bus->dead))
+	else if (!ask_kick(full, need) && !READ_ONCE(full->bus->dead))
 		schedule_timeout(LOOK_AGAIN);
 	finish_wait(&full->room, &wait);
 	charge_stall(full, since);
@@ -140,28 +164,13 @@ void bmq_room_refused(struct bmq_endpoint *ep, struct bmq_endpoint *full,
 	xa_set_mark(&ep->bus->endpoints, ep->id, BMQ_REFUSED);
 	spin_unlock(&ep->pub_lock);
 	charge_stall(full, since);
-	if (ask_kick(full->ring, need))
+	if (ask_kick(full, need))
 		bmq_room_forget(ep, full);
 	else
 		queue_delayed_work(bmq_wq, &ep->bus->room_work, LOOK_AGAIN);
 	bmq_endpoint_put(full);
 	if (old)
 		bmq_endpoint_put(old);
-}
-
-/* Room in this ring is not waited for any more, if it was. */
-void bmq_room_forget(struct bmq_endpoint *ep, struct bmq_endpoint *full)
-{
-	spin_lock(&ep->pub_lock);
-	if (ep->full != full)
-		full = NULL;
-	if (full) {
-		WRITE_ONCE(ep->full, NULL);
-		xa_clear_mark(&ep->bus->endpoints, ep->id, BMQ_REFUSED);
-	}
-	spin_unlock(&ep->pub_lock);
-	if (full)
-		bmq_endpoint_put(full);
 }
 
 /* Is the endpoint writable, as far as the last -EAGAIN is concerned? */
@@ -183,7 +192,7 @@ bool bmq_room_poll(struct bmq_endpoint *ep)
 		return true;
 
 	charge_stall(full, since);
-	room = ask_kick(full->ring, &need) || bmq_room_spent(full, ktime_get_ns());
+	room = ask_kick(full, &need) || bmq_room_spent(full, ktime_get_ns());
 	if (room)
 		bmq_room_forget(ep, full);
 	bmq_endpoint_put(full);

@@ -140,6 +140,8 @@ int reap_within(pid_t pid, unsigned int ms);
 int slay(pid_t pid);
 /* Until the thread sleeps in the kernel; false if it never does. */
 bool wait_asleep(pid_t tid);
+/* Does it now? */
+bool is_asleep(pid_t tid);
 /* How often the thread went to sleep; -1 if there is none. */
 long nr_sleeps(pid_t tid);
 __u64 now_ns(void);

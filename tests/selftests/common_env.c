@@ -90,6 +90,13 @@ static char task_state(pid_t tid)
 	return p ? p[2] : 0;
 }
 
+bool is_asleep(pid_t tid)
+{
+	char state = task_state(tid);
+
+	return state == 'S' || state == 'D';
+}
+
 bool wait_asleep(pid_t tid)
 {
 	__u64 end = now_ns() + 20 * SEC;
@@ -97,7 +104,7 @@ bool wait_asleep(pid_t tid)
 	while (now_ns() < end) {
 		char state = task_state(tid);
 
-		if (state == 'S' || state == 'D')
+		if (is_asleep(tid))
 			return true;
 		if (!state || state == 'Z')
 			return false;

@@ -3,6 +3,8 @@
  * Block rings: the publisher waits for the slowest reader, or is told to come again; and no
  * reader, dead or hostile, makes it wait for longer than its budget.
  */
+#include <sched.h>
+
 #include "hostile.h"
 
 #define SUBJECT		"block.topic"
@@ -689,6 +691,136 @@ TEST_F(block, full_ring_unsubscribes)
 	push_end(_metadata, &p);
 	EXPECT_EQ(20, p.pub.done);
 	take(_metadata, &self->pair.c, 8, &last);
+}
+
+/*
+ * Who waits looks again after 10 ms; what ends the wait wakes it at once. Seen on one CPU,
+ * where who is woken does not run before we sleep.
+ */
+#define ROUNDS	10
+
+static void go_first(struct __test_metadata *_metadata)
+{
+	const struct sched_param param = { .sched_priority = 1 };
+	cpu_set_t cpu;
+
+	CPU_ZERO(&cpu);
+	CPU_SET(sched_getcpu(), &cpu);
+	ASSERT_EQ(0, sched_setaffinity(0, sizeof(cpu), &cpu));
+	ASSERT_EQ(0, sched_setscheduler(0, SCHED_FIFO | SCHED_RESET_ON_FORK, &param));
+}
+
+/* A full ring to wait for, of its own in each round. */
+static void full_begin(struct __test_metadata *_metadata, struct pusher *p, struct source *s,
+		       struct consumer *c)
+{
+	ASSERT_EQ(0, source_open(s, "full", LENGTH, 16));
+	ASSERT_EQ(0, consumer_open(c, 8, 0, BLIPMQ_POLICY_BLOCK));
+	ASSERT_EQ(1, subscribe(c->fd, "full", 0));
+	push_start(_metadata, p, s, 9, c);
+}
+
+static void full_end(struct __test_metadata *_metadata, struct pusher *p, struct source *s,
+		     struct consumer *c)
+{
+	push_end(_metadata, p);
+	EXPECT_EQ(9, p->pub.done);
+	EXPECT_EQ(8, p->pub.delivered);
+	consumer_close(c);
+	source_close(s);
+}
+
+TEST_F(block, unsubscribe_wakes)
+{
+	struct blipmq_unsubscribe unsub;
+	struct consumer c;
+	struct pusher p;
+	struct source s;
+	int i, woken = 0;
+
+	go_first(_metadata);
+	for (i = 0; i < ROUNDS; i++) {
+		full_begin(_metadata, &p, &s, &c);
+		unsub = (struct blipmq_unsubscribe){ .id = 1 };
+		EXPECT_EQ(0, do_unsubscribe(c.fd, &unsub));
+		woken += !is_asleep(p.tid);
+		full_end(_metadata, &p, &s, &c);
+	}
+	EXPECT_EQ(ROUNDS, woken);
+}
+
+TEST_F(block, close_wakes)
+{
+	struct consumer c;
+	struct pusher p;
+	struct source s;
+	int i, woken = 0;
+
+	go_first(_metadata);
+	for (i = 0; i < ROUNDS; i++) {
+		full_begin(_metadata, &p, &s, &c);
+		consumer_close(&c);
+		woken += !is_asleep(p.tid);
+		full_end(_metadata, &p, &s, &c);
+	}
+	EXPECT_EQ(ROUNDS, woken);
+}
+
+/* Whoever notices that it is broken. */
+TEST_F(block, break_wakes)
+{
+	struct consumer c;
+	struct pusher p;
+	struct source s;
+	int i, woken = 0;
+
+	go_first(_metadata);
+	for (i = 0; i < ROUNDS; i++) {
+		full_begin(_metadata, &p, &s, &c);
+		consumer_store(consumer_claim_word(&c), 1000);
+		EXPECT_EQ(-EIO, wait_for(c.fd, 1, 0));
+		woken += !is_asleep(p.tid);
+		full_end(_metadata, &p, &s, &c);
+	}
+	EXPECT_EQ(ROUNDS, woken);
+}
+
+/* Who was refused may try again, though the ring is as full as it was. */
+TEST_F(block, unsubscribe_makes_writable)
+{
+	struct blipmq_unsubscribe unsub = { .id = 1 };
+	struct blipmq_publish pub;
+
+	ASSERT_EQ(0, send_nonblock(&self->pair.s, 9, &pub));
+	EXPECT_EQ(0, writable(self->pair.s.fd));
+	ASSERT_EQ(0, do_unsubscribe(self->pair.c.fd, &unsub));
+	EXPECT_EQ(POLLOUT, writable(self->pair.s.fd));
+	ASSERT_EQ(0, send_nonblock(&self->pair.s, 9, &pub));
+	EXPECT_EQ(9, pub.done);
+	EXPECT_EQ(8, consumer_prod(&self->pair.c));
+}
+
+/* The publisher of a block ring notices that it is broken, and tells its reader. */
+static int polls_for_an_error(void *fd)
+{
+	struct pollfd pfd = { .fd = *(int *)fd };
+
+	return poll(&pfd, 1, 20000) == 1 && pfd.revents == POLLERR ? 0 : 1;
+}
+
+TEST_F(block, break_wakes_the_reader)
+{
+	struct consumer *c = &self->pair.c;
+	struct blipmq_publish pub;
+	pid_t pid;
+
+	ASSERT_EQ(0, send_nonblock(&self->pair.s, 8, &pub));
+	pid = spawn(polls_for_an_error, &c->fd);
+	ASSERT_TRUE(wait_asleep(pid));
+	consumer_store(consumer_claim_word(c), 1000);
+	EXPECT_EQ(0, publish_nonblock(self->pair.s.fd, SUBJECT, "x", 1));
+	EXPECT_EQ(1, consumer_broken(c));
+	EXPECT_EQ(0, reap_within(pid, 10000));
 }
 
 static int never_reads(void *arg)
