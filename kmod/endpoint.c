@@ -152,6 +152,7 @@ static void close_ring(struct bmq_endpoint *ep)
 		spin_unlock(&ring->lock);
 		cond_resched();
 	} while (more);
+	bmq_user_del_ring(ep->user);
 }
 
 /**
@@ -160,7 +161,8 @@ static void close_ring(struct bmq_endpoint *ep)
  *
  * 1. The ring is closed: fan-outs that find it count it as absent.
  * 2. Subscriptions end: no fan-out that begins now finds the ring.
- * 3. What the ring, kept messages and handles hold is put, in chunks.
+ * 3. What the ring, kept messages and handles hold is put, in chunks; from then on
+ *    the ring takes no part of what its user may pin.
  * 4. The endpoint leaves the bus: eviction and the idle worker, which look under
  *    RCU or take a reference, do not find it any more.
  * 5. Publishers that wait for its room hold references; they were kicked.
@@ -370,6 +372,7 @@ int bmq_endpoint_ring(struct bmq_endpoint *ep, struct blipmq_ring *args)
 		goto out;
 	}
 	ring_tell(ring, args);
+	bmq_user_add_ring(ep->user);
 	smp_store_release(&ep->ring, ring);	/* pairs with bmq_endpoint_ring_of() */
 out:
 	mutex_unlock(&ep->lock);

@@ -1002,7 +1002,7 @@ static int ring_alloc_pages(struct bmq_ring *ring)
  * bmq_ring_init() - make a ring
  * @ring:    zeroed
  * @store:   of the bus
- * @user:    who pays for pins; counted as one with a ring
+ * @user:    who pays for pins
  * @entries: a power of two
  * @held:    1 to @entries
  * @policy:  enum blipmq_policy
@@ -1019,7 +1019,6 @@ int bmq_ring_init(struct bmq_ring *ring, struct bmq_store *store,
 	ring->held_max = held;
 	ring->policy = policy;
 	ring->nr_pages = 1 + DIV_ROUND_UP(entries * sizeof(struct blipmq_desc), PAGE_SIZE);
-	bmq_user_add_ring(user);
 
 	ring->pages = kvcalloc(ring->nr_pages, sizeof(*ring->pages), GFP_KERNEL_ACCOUNT);
 	ring->desc = kvcalloc(ring->nr_pages, sizeof(*ring->desc), GFP_KERNEL_ACCOUNT);
@@ -1039,7 +1038,6 @@ void bmq_ring_destroy(struct bmq_ring *ring)
 {
 	unsigned int i;
 
-	bmq_user_del_ring(ring->user);
 	for (i = 0; ring->pages && i < ring->nr_pages && ring->pages[i]; i++)
 		put_page(ring->pages[i]);
 	if (ring->control)

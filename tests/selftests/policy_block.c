@@ -930,6 +930,42 @@ TEST_F(block, full_of_pages)
 	source_close(&s);
 }
 
+#define CLOSED	7	/* and one: a part of that is less than what one ring may pin */
+
+/* A ring that is closed takes no part of the pins, though publishers remember it. */
+TEST_F(block, closed_rings_pin_nothing)
+{
+	struct blipmq_info info = { };
+	struct blipmq_publish pub;
+	int rings[CLOSED], to[CLOSED], i;
+	struct consumer c;
+	struct source s = { };
+
+	consumer_close(&self->pair.c);
+	for (i = 0; i < CLOSED; i++) {
+		const char subject[] = { 'a' + i, 0 };
+
+		to[i] = bus_open(O_RDWR);
+		rings[i] = bus_open(O_RDWR);
+		ASSERT_EQ(0, make_ring(rings[i], 1, BLIPMQ_POLICY_BLOCK));
+		ASSERT_LT(0, subscribe(rings[i], subject, 0));
+		ASSERT_EQ(1, publish_nonblock(to[i], subject, "x", 1));
+		ASSERT_EQ(-EAGAIN, publish_nonblock(to[i], subject, "x", 1));
+	}
+	ASSERT_EQ(0, consumer_open(&c, 64, 0, BLIPMQ_POLICY_BLOCK));
+	ASSERT_LT(0, subscribe(c.fd, "large", 0));
+	ASSERT_EQ(0, source_open(&s, "large", 1 << 20, 16));
+	ASSERT_EQ(0, do_info(s.fd, &info));
+	for (i = 0; i < CLOSED; i++)
+		close(rings[i]);
+	ASSERT_EQ(0, send_nonblock(&s, 16, &pub));
+	EXPECT_EQ(info.budget / 8 / ((1 << 20) + info.page_size), pub.done);
+	for (i = 0; i < CLOSED; i++)
+		close(to[i]);
+	consumer_close(&c);
+	source_close(&s);
+}
+
 /* Some pages may still be pinned, but too few for the message: likewise. */
 TEST_F(block, sleeps_while_pages_are_few)
 {
