@@ -54,8 +54,6 @@ static int do_info(struct bmq_endpoint *ep, struct file *file, union args *args)
 	struct bmq_bus *bus = bmq_endpoint_bus(ep);
 	struct blipmq_info *info = &args->info;
 
-	if (info->reserved)
-		return refuse(args, -EINVAL, BLIPMQ_REASON_RESERVED, 0);
 	memset_after(info, 0, head);
 	info->version = BLIPMQ_VERSION;
 	info->max_message = BLIPMQ_MESSAGE_MAX;
@@ -80,8 +78,6 @@ static int do_bind(struct bmq_endpoint *ep, struct file *file, union args *args)
 	struct blipmq_bind *bind = &args->bind;
 	size_t len;
 
-	if (bind->name || bind->name_len || bind->reserved)
-		return refuse(args, -EINVAL, BLIPMQ_REASON_RESERVED, 0);
 	len = strnlen(bind->bus, sizeof(bind->bus));
 	if (len == sizeof(bind->bus) ||
 	    memchr_inv(bind->bus + len, 0, sizeof(bind->bus) - len))
@@ -126,8 +122,6 @@ static int do_publish(struct bmq_endpoint *ep, struct file *file, union args *ar
 {
 	struct blipmq_publish *publish = &args->publish;
 
-	if (publish->reserved)
-		return refuse(args, -EINVAL, BLIPMQ_REASON_RESERVED, 0);
 	if (!may_publish(ep))
 		return refuse(args, -EACCES, BLIPMQ_REASON_RIGHT_PUBLISH, 0);
 	return bmq_publish(ep, publish, is_nonblock(file) ||
@@ -166,28 +160,42 @@ static int do_stats(struct bmq_endpoint *ep, struct file *file, union args *args
  * @fn:    does it
  * @size:  of its struct, now and as first published
  * @flags: known ones
+ * @zero:  first byte that is reserved or of a later feature, and the first behind
  * @unbound: does not need a bus
  */
 struct call {
 	int (*fn)(struct bmq_endpoint *ep, struct file *file, union args *args);
 	u32 size;
 	u32 flags;
+	u32 zero[2];
 	bool unbound;
 };
+
+/* From a field to the end of another. */
+#define ZERO(type, first, last) \
+	.zero = { offsetof(struct type, first), offsetofend(struct type, last) }
 
 #define CALL(nr, func, type, ...) \
 	[_IOC_NR(nr)] = { .fn = func, .size = sizeof(struct type), __VA_ARGS__ }
 
 static const struct call calls[] = {
-	CALL(BLIPMQ_IOC_INFO, do_info, blipmq_info, .unbound = true),
-	CALL(BLIPMQ_IOC_BIND, do_bind, blipmq_bind, .unbound = true),
-	CALL(BLIPMQ_IOC_RING, do_ring, blipmq_ring),
-	CALL(BLIPMQ_IOC_SUBSCRIBE, do_subscribe, blipmq_subscribe),
-	CALL(BLIPMQ_IOC_UNSUBSCRIBE, do_unsubscribe, blipmq_unsubscribe),
-	CALL(BLIPMQ_IOC_TOPIC, do_topic, blipmq_topic, .flags = BLIPMQ_TOPIC_WRITE),
-	CALL(BLIPMQ_IOC_TOPIC_CLOSE, do_topic_close, blipmq_topic_close),
+	CALL(BLIPMQ_IOC_INFO, do_info, blipmq_info, .unbound = true,
+	     ZERO(blipmq_info, reserved, reserved)),
+	CALL(BLIPMQ_IOC_BIND, do_bind, blipmq_bind, .unbound = true,
+	     ZERO(blipmq_bind, name, reserved)),
+	CALL(BLIPMQ_IOC_RING, do_ring, blipmq_ring,
+	     ZERO(blipmq_ring, reserved, reserved)),
+	CALL(BLIPMQ_IOC_SUBSCRIBE, do_subscribe, blipmq_subscribe,
+	     ZERO(blipmq_subscribe, history, reserved)),
+	CALL(BLIPMQ_IOC_UNSUBSCRIBE, do_unsubscribe, blipmq_unsubscribe,
+	     ZERO(blipmq_unsubscribe, reserved, reserved)),
+	CALL(BLIPMQ_IOC_TOPIC, do_topic, blipmq_topic, .flags = BLIPMQ_TOPIC_WRITE,
+	     ZERO(blipmq_topic, type, type)),
+	CALL(BLIPMQ_IOC_TOPIC_CLOSE, do_topic_close, blipmq_topic_close,
+	     ZERO(blipmq_topic_close, reserved, reserved)),
 	CALL(BLIPMQ_IOC_PUBLISH, do_publish, blipmq_publish,
-	     .flags = BLIPMQ_PUBLISH_BLOCKS | BLIPMQ_PUBLISH_NONBLOCK),
+	     .flags = BLIPMQ_PUBLISH_BLOCKS | BLIPMQ_PUBLISH_NONBLOCK,
+	     ZERO(blipmq_publish, reserved, reserved)),
 	CALL(BLIPMQ_IOC_WAIT, do_wait, blipmq_wait),
 	CALL(BLIPMQ_IOC_KEEP, do_keep, blipmq_keep),
 	CALL(BLIPMQ_IOC_DROP, do_drop, blipmq_drop_kept),
@@ -219,6 +227,8 @@ static int args_in(union args *args, const void __user *from, const struct call 
 	if (args->head.flags & ~call->flags)
 		return refuse(args, -EINVAL, BLIPMQ_REASON_FLAGS,
 			      args->head.flags & ~call->flags);
+	if (memchr_inv((char *)args + call->zero[0], 0, call->zero[1] - call->zero[0]))
+		return refuse(args, -EINVAL, BLIPMQ_REASON_RESERVED, 0);
 	return 0;
 }
 

@@ -316,8 +316,6 @@ int bmq_endpoint_ready(struct bmq_endpoint *ep, struct file *file,
 
 static int ring_check(struct bmq_endpoint *ep, struct blipmq_ring *args)
 {
-	if (args->reserved)
-		return refuse(&args->head, -EINVAL, BLIPMQ_REASON_RESERVED, 0);
 	if (!is_power_of_2(args->entries) || args->entries > BLIPMQ_ENTRIES_MAX)
 		return refuse(&args->head, -EINVAL, BLIPMQ_REASON_RING_ENTRIES,
 			      BLIPMQ_ENTRIES_MAX);
@@ -410,8 +408,6 @@ int bmq_endpoint_subscribe(struct bmq_endpoint *ep, struct blipmq_subscribe *arg
 	char text[BLIPMQ_SUBJECT_MAX];
 	int err, reason;
 
-	if (args->history || args->group || args->group_len || args->reserved)
-		return refuse(&args->head, -EINVAL, BLIPMQ_REASON_RESERVED, 0);
 	err = text_in(&args->head, text, args->pattern, args->pattern_len,
 		      bmq_pattern_check);
 	if (err)
@@ -434,8 +430,6 @@ int bmq_endpoint_unsubscribe(struct bmq_endpoint *ep, struct blipmq_unsubscribe 
 	struct bmq_sub *sub = NULL;
 	int err = 0;
 
-	if (args->reserved)
-		return refuse(&args->head, -EINVAL, BLIPMQ_REASON_RESERVED, 0);
 	mutex_lock(&ep->lock);
 	if (ep->ring && args->id && args->id <= ep->ring->nr_subs)
 		sub = sub_at(ep->ring, array_index_nospec(args->id - 1,
@@ -458,8 +452,6 @@ int bmq_endpoint_topic(struct bmq_endpoint *ep, struct blipmq_topic *args)
 	struct bmq_topic *topic;
 	int err, reason;
 
-	if (args->type)
-		return refuse(&args->head, -EINVAL, BLIPMQ_REASON_RESERVED, 0);
 	err = text_in(&args->head, text, args->subject, args->subject_len,
 		      bmq_subject_check);
 	if (err)
@@ -493,8 +485,6 @@ int bmq_endpoint_topic_close(struct bmq_endpoint *ep, struct blipmq_topic_close 
 {
 	struct bmq_topic *topic;
 
-	if (args->reserved)
-		return refuse(&args->head, -EINVAL, BLIPMQ_REASON_RESERVED, 0);
 	mutex_lock(&ep->lock);
 	topic = xa_erase(&ep->handles, args->handle);
 	if (topic && ep->write_topic == args->handle)

@@ -423,11 +423,43 @@ TEST(order_of_checks)
 		s.bytes[call->size] = 1;
 		EXPECT_REFUSED(E2BIG, BLIPMQ_REASON_TAIL, &s);
 		s.bytes[call->size] = 0;
+		s.head.size = call->size;
+		if (call->zero)
+			s.bytes[call->zero] = 1;
+		EXPECT_REFUSED(EINVAL, BLIPMQ_REASON_FLAGS, &s);
+		if (call->zero)
+			s.bytes[call->zero] = 0;
+		EXPECT_DONE(&s);
+		scene_close(&s);
+	}
+}
+
+/* They come before the state: a file that has no bus has none afterwards. */
+TEST(refused_unbound)
+{
+	const struct call *call;
+	struct scene s;
+
+	for (call = calls; call < calls_end; call++) {
+		struct blipmq_info info = { };
+		int prepared;
+
+		scene_open(_metadata, call, &s);
+		prepared = s.fd;
+		s.fd = bus_open(O_RDWR);
+		s.head.size = call->size;
+		s.head.flags = 1u << 31;
+		EXPECT_REFUSED(EINVAL, BLIPMQ_REASON_FLAGS, &s);
+		s.head.flags = 0;
 		if (call->zero) {
 			s.bytes[call->zero] = 1;
-			EXPECT_REFUSED(EINVAL, BLIPMQ_REASON_FLAGS, &s);
+			EXPECT_REFUSED(EINVAL, BLIPMQ_REASON_RESERVED, &s);
 			s.bytes[call->zero] = 0;
 		}
+		ASSERT_EQ(0, do_info(s.fd, &info));
+		EXPECT_EQ(0, info.endpoint) { TH_LOG("%s", call->name); }
+		close(s.fd);
+		s.fd = prepared;
 		EXPECT_DONE(&s);
 		scene_close(&s);
 	}
