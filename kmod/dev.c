@@ -158,6 +158,7 @@ static int do_stats(struct bmq_endpoint *ep, struct file *file, union args *args
 /**
  * struct call - an ioctl
  * @fn:    does it
+ * @end:   ends what @fn did, once it is known whether its struct was copied out, or NULL
  * @size:  of its struct, now and as first published
  * @flags: known ones
  * @zero:  first byte that is reserved or of a later feature, and the first behind
@@ -165,6 +166,7 @@ static int do_stats(struct bmq_endpoint *ep, struct file *file, union args *args
  */
 struct call {
 	int (*fn)(struct bmq_endpoint *ep, struct file *file, union args *args);
+	void (*end)(struct bmq_endpoint *ep, bool done);
 	u32 size;
 	u32 flags;
 	u32 zero[2];
@@ -199,7 +201,8 @@ static const struct call calls[] = {
 	CALL(BLIPMQ_IOC_WAIT, do_wait, blipmq_wait),
 	CALL(BLIPMQ_IOC_KEEP, do_keep, blipmq_keep),
 	CALL(BLIPMQ_IOC_DROP, do_drop, blipmq_drop_kept),
-	CALL(BLIPMQ_IOC_RECV, do_recv, blipmq_recv, .flags = BLIPMQ_RECV_NONBLOCK),
+	CALL(BLIPMQ_IOC_RECV, do_recv, blipmq_recv, .flags = BLIPMQ_RECV_NONBLOCK,
+	     .end = bmq_read_end),
 	CALL(BLIPMQ_IOC_STATS, do_stats, blipmq_stats),
 };
 
@@ -249,6 +252,7 @@ static long dev_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
 	void __user *user = (void __user *)arg;
 	const struct call *call;
 	union args args;
+	bool copied;
 	u32 size;
 	int err;
 
@@ -266,9 +270,12 @@ static long dev_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
 		err = bmq_endpoint_ready(ep, file, &args.head);
 	if (!err)
 		err = call->fn(ep, file, &args);
-	if (copy_to_user(user, &args, call->size) && !err)
-		return -EFAULT;
-	return err;
+	copied = !copy_to_user(user, &args, call->size);
+	if (err)
+		return err;
+	if (call->end)
+		call->end(ep, copied);
+	return copied ? 0 : -EFAULT;
 }
 
 /* ---- read, write, poll, mmap ---- */

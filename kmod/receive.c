@@ -285,11 +285,13 @@ static int read_begin(struct bmq_endpoint *ep, enum bmq_read_mode mode, int *rea
 	return mode == BMQ_READ_BLOCK ? latch_wait(ep) : latch_begin(ep, mode);
 }
 
-/*
+/**
+ * bmq_read_end() - done with the latched message
+ * @ep:   the endpoint
  * @done: its copy succeeded. Otherwise it stays first, and who was told that there is
- * none, or was not woken for it, hears of it.
+ *        none, or was not woken for it, hears of it
  */
-static void read_end(struct bmq_endpoint *ep, bool done)
+void bmq_read_end(struct bmq_endpoint *ep, bool done)
 {
 	if (done)
 		unlatch(ep);
@@ -353,7 +355,8 @@ static int recv_copy(struct bmq_ring *ring, struct blipmq_recv *args)
  * @args: checked for size and flags
  * @mode: whether to wait
  *
- * Return: as struct blipmq_recv says.
+ * Return: as struct blipmq_recv says; on success the message is still latched, until
+ * bmq_read_end().
  */
 int bmq_recv(struct bmq_endpoint *ep, struct blipmq_recv *args, enum bmq_read_mode mode)
 {
@@ -366,7 +369,8 @@ int bmq_recv(struct bmq_endpoint *ep, struct blipmq_recv *args, enum bmq_read_mo
 		return refuse(&args->head, err, err == -ENODEV ?
 			      BLIPMQ_REASON_NAMESPACE : reason, 0);
 	err = recv_copy(ep->ring, args);
-	read_end(ep, !err);
+	if (err)
+		bmq_read_end(ep, false);
 	return err;
 }
 
@@ -403,6 +407,6 @@ ssize_t bmq_read_iter(struct bmq_endpoint *ep, struct iov_iter *to,
 		at += n;
 		left -= n;
 	}
-	read_end(ep, !err);
+	bmq_read_end(ep, !err);
 	return err ? err : length;
 }

@@ -22,6 +22,7 @@ enum bmq_read_mode {
 int bmq_wait(struct bmq_endpoint *ep, struct blipmq_wait *args);
 int bmq_recv(struct bmq_endpoint *ep, struct blipmq_recv *args,
 	     enum bmq_read_mode mode);
+void bmq_read_end(struct bmq_endpoint *ep, bool done);
 ssize_t bmq_read_iter(struct bmq_endpoint *ep, struct iov_iter *to,
 		      enum bmq_read_mode mode);
 __poll_t bmq_poll(struct bmq_endpoint *ep, struct file *file, poll_table *table);

@@ -372,6 +372,26 @@ TEST_F(reader, recv_into_a_hole)
 	EXPECT_EQ(0, memcmp(payload, "hello", 5));
 }
 
+/* What the caller cannot be told of stays as well. */
+TEST_F(reader, recv_args_cannot_be_written)
+{
+	struct blipmq_recv *args = (void *)before_hole(page_size()), r;
+	char payload[16];
+	int i;
+
+	ASSERT_EQ(5, write(self->pub, "hello", 5));
+	recv_into(args, payload, sizeof(payload), NULL, 0);
+	args->head.size = sizeof(*args);
+	ASSERT_EQ(0, mprotect(args, page_size(), PROT_READ));
+	for (i = 0; i < 3; i++)
+		EXPECT_EQ(-EFAULT, raw_ioctl(self->fd, BLIPMQ_IOC_RECV, args));
+	recv_into(&r, payload, sizeof(payload), NULL, 0);
+	EXPECT_EQ(0, do_recv(self->fd, &r));
+	EXPECT_EQ(0, memcmp(payload, "hello", 5));
+	recv_into(&r, payload, sizeof(payload), NULL, 0);
+	EXPECT_EQ(-EAGAIN, do_recv(self->fd, &r));
+}
+
 static int recv_one(void *arg)
 {
 	struct sigaction sa = { .sa_handler = nothing };
