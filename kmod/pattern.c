@@ -459,6 +459,8 @@ int bmq_pattern_subscribe(struct bmq_endpoint *ep, const char *text,
 		err = *reason == BLIPMQ_REASON_MEMORY ? -ENOMEM : -ENOSPC;
 	}
 	mutex_unlock(&bus->match_lock);
+	if (err == -EINTR)
+		*reason = BLIPMQ_REASON_NONE;
 	if (err)
 		bmq_ring_del_sub(ep->ring, sub);
 	return err;

@@ -78,7 +78,7 @@ static int wait_round(struct bmq_endpoint *ep, const struct blipmq_wait *args,
 		return -EIO;
 	if (READ_ONCE(ep->bus->dead))
 		return -ENODEV;
-	if (look.waiting >= args->min)
+	if (look.waiting >= max(args->min, 1u))
 		return 0;
 	*until = args->deadline;
 	if (delay && look.waiting) {
@@ -149,7 +149,6 @@ int bmq_wait(struct bmq_endpoint *ep, struct blipmq_wait *args)
 	if (args->min > ring->entries)
 		return refuse(&args->head, -EINVAL, BLIPMQ_REASON_RING_ENTRIES,
 			      ring->entries);
-	args->min = max(args->min, 1u);
 	err = wait_loop(ep, args);
 	args->prod = READ_ONCE(ring->page->prod);
 	if (err == -EIO)

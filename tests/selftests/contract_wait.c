@@ -63,6 +63,8 @@ TEST_F(reader, wait_looks_only)
 			TH_LOG("min %u", min);
 		}
 		EXPECT_EQ(2, wait.prod);
+		/* It is no output. */
+		EXPECT_EQ(min, wait.min);
 	}
 }
 

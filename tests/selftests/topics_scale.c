@@ -281,6 +281,68 @@ static int publish_text(int fd, const char *text, struct blipmq_publish *pub)
 }
 
 /* As the bus is made, a user is stopped soon. */
+/* Killed while it joins: interrupted, and nothing that it could ask for was short. */
+
+#define WALKED		10000	/* topics */
+#define CUT_SHORT	10	/* calls that were */
+#define KILLS		200	/* for these */
+
+struct joiner {
+	struct blipmq_subscribe sub;
+	unsigned int begun;
+	unsigned int ended;
+};
+
+static int joins(void *arg)
+{
+	struct blipmq_unsubscribe unsub;
+	struct joiner *j = arg;
+	int fd = bus_open(O_RDWR);
+
+	if (make_ring(fd, 8, BLIPMQ_POLICY_DROP_OLDEST))
+		return 1;
+	for (;;) {
+		j->sub = (struct blipmq_subscribe){ .head.reason = POISON32,
+						    .pattern = ptr_u64("*.topic"),
+						    .pattern_len = 7 };
+		__atomic_add_fetch(&j->begun, 1, __ATOMIC_SEQ_CST);
+		if (do_subscribe(fd, &j->sub))
+			return 2;
+		__atomic_add_fetch(&j->ended, 1, __ATOMIC_SEQ_CST);
+		unsub = (struct blipmq_unsubscribe){ .id = j->sub.id };
+		if (do_unsubscribe(fd, &unsub))
+			return 3;
+	}
+}
+
+TEST(killed_while_joining)
+{
+	struct joiner *j = shared(sizeof(*j));
+	int pub, i, cut = 0;
+
+	ASSERT_EQ(0, fresh_bus(NULL));
+	pub = bus_open(O_RDWR);
+	for (i = 0; i < WALKED; i += 1000)
+		ASSERT_EQ(1000, publish_batch(pub, i, 1000));
+	for (i = 0; i < KILLS && cut < CUT_SHORT; i++) {
+		unsigned int begun = j->begun;
+		pid_t pid = spawn(joins, j);
+
+		while (__atomic_load_n(&j->begun, __ATOMIC_SEQ_CST) == begun)
+			ASSERT_EQ(-ETIME, reap_within(pid, 0));
+		sleep_ms(i % 4);
+		EXPECT_EQ(128 + SIGKILL, slay(pid));
+		if (j->begun != j->ended && j->sub.head.reason != POISON32) {
+			EXPECT_EQ(BLIPMQ_REASON_NONE, j->sub.head.reason);
+			cut++;
+		}
+		j->ended = j->begun;
+	}
+	EXPECT_EQ(CUT_SHORT, cut);
+	close(pub);
+	expect_bus_empty(_metadata);
+}
+
 TEST(overlapping_patterns_stop)
 {
 	const struct param params[] = { OPEN_TO_ALL, { } };
