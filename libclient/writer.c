@@ -70,12 +70,18 @@ static char *block_begin(const struct blipmq_writer *w, unsigned int block)
 	return w->room + block * w->block_size;
 }
 
-/* Bytes of a block that hold messages, published ones too. */
-static size_t block_used(const struct blipmq_writer *w, unsigned int block)
+/* Where the next message of a block goes, behind all that it has. */
+static char *block_end(const struct blipmq_writer *w, unsigned int block)
 {
 	const struct blipmq_block *blk = &w->block[block];
 
-	return (uintptr_t)blk->data - (uintptr_t)block_begin(w, block) + blk->length;
+	return (char *)(uintptr_t)(blk->data + blk->length);
+}
+
+/* Bytes that are free there. */
+static size_t block_room(const struct blipmq_writer *w, unsigned int block)
+{
+	return w->block_size - (size_t)(block_end(w, block) - block_begin(w, block));
 }
 
 /* All is published: begin anew. */
@@ -168,7 +174,7 @@ int blipmq_reserve(struct blipmq_writer *w, const struct blipmq_handle *topic,
 	if (length > payload_max(w, topic->subject_len))
 		return blipmq__fail(-EMSGSIZE, BLIPMQ_REASON_STAGE_SIZE,
 				    payload_max(w, topic->subject_len));
-	if (block_used(w, block) + message_size(length, topic->subject_len) > w->block_size)
+	if (message_size(length, topic->subject_len) > block_room(w, block))
 		block++;
 	if (block == w->blocks || w->messages == BLIPMQ_BATCH_MAX)
 		return blipmq__fail(-ENOBUFS, BLIPMQ_REASON_STAGE_FULL, 0);
@@ -178,7 +184,7 @@ int blipmq_reserve(struct blipmq_writer *w, const struct blipmq_handle *topic,
 	w->next.handle = topic->handle;
 	w->next.subject_len = topic->subject_len;
 	w->next.length = length;
-	*data = block_begin(w, block) + block_used(w, block) + sizeof(struct blipmq_header);
+	*data = block_end(w, block) + sizeof(struct blipmq_header);
 	return 0;
 }
 
@@ -193,10 +199,8 @@ int blipmq_commit(struct blipmq_writer *w, size_t length)
 	if (length > w->next.length)
 		return blipmq__fail(-EINVAL, BLIPMQ_REASON_STAGE_GREW, w->next.length);
 	blk = &w->block[w->next.block];
-	header = (void *)(block_begin(w, w->next.block) + block_used(w, w->next.block));
-	memset(header, 0, sizeof(*header));
-	header->length = length;
-	header->topic = w->next.handle;
+	header = (void *)block_end(w, w->next.block);
+	*header = (struct blipmq_header){ .length = length, .topic = w->next.handle };
 	/* Nothing of an older message or of an aborted one is to leave with it. */
 	memset((char *)(header + 1) + length, 0, size - sizeof(*header) - length);
 
