@@ -184,16 +184,18 @@ static int run_fill(const struct bmq_run *run, unsigned long at, u32 len,
 	return 0;
 }
 
-static void run_write(const struct bmq_run *run, unsigned long at, const char *text,
+/* Words, of which none lies across a page's end. */
+static void run_write(const struct bmq_run *run, unsigned long at, const u64 *word,
 		      u32 len)
 {
-	while (len) {
-		u32 n = min_t(u32, len, PAGE_SIZE - (at & ~PAGE_MASK));
+	const u64 *end = word + len / sizeof(*word);
 
-		memcpy(bmq_run_at(run, at), text, n);
-		at += n;
-		text += n;
-		len -= n;
+	while (word < end) {
+		u64 *to = bmq_run_at(run, at);
+		const u64 *stop = to + (PAGE_SIZE - (at & ~PAGE_MASK)) / sizeof(*to);
+
+		for (; word < end && to < stop; at += sizeof(*word))
+			*to++ = *word++;
 	}
 }
 
@@ -204,19 +206,23 @@ static u32 msg_size(u32 length, u32 subject_len)
 		     subject_len, BLIPMQ_ALIGN);
 }
 
-/* What the headers of all messages of the chunk have in common, before they go out. */
+/* What all messages of the chunk have in common, before they go out. */
 static void header_prepare(struct bmq_batch *batch)
 {
 	const struct bmq_endpoint *ep = batch->ep;
+	u32 len = batch->topic->named.len;
 
+	batch->trailer_len = ALIGN(len, sizeof(batch->trailer[0]));
+	batch->trailer[batch->trailer_len / sizeof(batch->trailer[0]) - 1] = 0;
+	memcpy(batch->trailer, batch->topic->text, len);
 	batch->header = (struct blipmq_header){
 		.sender = ep->id,
 		.uid = ep->uid,
 		.gid = ep->gid,
 		.pid = ep->pid,
-		.trailer_len = batch->topic->named.len,
+		.trailer_len = len,
 		.version = BLIPMQ_HEADER_VERSION,
-		.subject_len = batch->topic->named.len,
+		.subject_len = len,
 	};
 }
 
@@ -226,16 +232,16 @@ static void header_prepare(struct bmq_batch *batch)
  */
 static void msg_ready(struct bmq_batch *batch, u32 at, u32 length)
 {
-	const struct bmq_topic *topic = batch->topic;
 	struct bmq_msg *msg = &batch->msg[batch->nr++];
+	struct blipmq_header *header = bmq_run_at(msg->run, at);
 
-	msg->header = bmq_run_at(msg->run, at);
-	msg->offset = bmq_run_units(msg->run, at + sizeof(*msg->header));
+	*header = batch->header;
+	header->length = length;
+	msg->header = header;
+	msg->offset = bmq_run_units(msg->run, at + sizeof(*header));
 	msg->length = length;
-	*msg->header = batch->header;
-	msg->header->length = length;
-	run_write(msg->run, at + sizeof(*msg->header) + ALIGN(length, BLIPMQ_TRAILER_ALIGN),
-		  topic->text, topic->named.len);
+	run_write(msg->run, at + sizeof(*header) + ALIGN(length, BLIPMQ_TRAILER_ALIGN),
+		  batch->trailer, batch->trailer_len);
 }
 
 static int msg_add(struct bmq_batch *batch, u32 length, struct source *from)
@@ -545,14 +551,6 @@ static int publish_array(struct bmq_batch *batch, struct blipmq_publish *args)
 
 /* ---- Blocks ---- */
 
-/* Size and subject room of the message at @at of a block, from the kernel's copy. */
-static u32 block_msg_size(const struct bmq_run *run, u32 at, u32 subject_len)
-{
-	const struct blipmq_header *header = bmq_run_at(run, at);
-
-	return msg_size(header->length, subject_len);
-}
-
 /* Only length and topic may be set. By words: for each byte it would take longer. */
 static bool header_clean(const struct blipmq_header *header)
 {
@@ -577,8 +575,6 @@ static int chunk_from_block(struct bmq_batch *batch, struct bmq_run *run,
 
 	for (; *left && batch->nr < BMQ_CHUNK; (*left)--, *at += size) {
 		const struct blipmq_header *header = bmq_run_at(run, *at);
-		struct blipmq_message in = { .handle = header->topic };
-		struct bmq_topic *topic;
 
 		if (*at + sizeof(*header) > block->length || !header_clean(header) ||
 		    header->length > block->length)
@@ -588,14 +584,16 @@ static int chunk_from_block(struct bmq_batch *batch, struct bmq_run *run,
 		if (!header->topic || header->topic > U32_MAX)
 			return refuse(batch, -ENOENT, BLIPMQ_REASON_HANDLE, header->topic);
 		if (header->topic != handle) {
-			topic = topic_of(batch, &in, &err);
+			struct blipmq_message in = { .handle = header->topic };
+			struct bmq_topic *topic = topic_of(batch, &in, &err);
+
 			if (!topic)
 				return err;
 			handle = header->topic;
 			if (!chunk_topic(batch, topic))
 				return 0;
 		}
-		size = block_msg_size(run, *at, batch->topic->named.len);
+		size = msg_size(header->length, batch->topic->named.len);
 		if (size > block->length - *at ||
 		    (*left == 1 && size != block->length - *at))
 			return refuse(batch, -EINVAL, BLIPMQ_REASON_BLOCK, *at);

@@ -25,6 +25,8 @@ struct iov_iter;
  * @nr:      messages of the chunk, laid out
  * @msg:     these
  * @header:  of all of them, but for number, time, topic and length
+ * @trailer: of all of them, in whole words
+ * @trailer_len: bytes of it, up to the end of the last word
  * @chunk:   what fan-out works on: a part of @msg
  * @seq:     number of the first message of @chunk, once it is out
  * @full:    whose block ring has no room, with a reference
@@ -45,6 +47,8 @@ struct bmq_batch {
 	unsigned int nr;
 	struct bmq_msg msg[BMQ_CHUNK];
 	struct blipmq_header header;
+	u64 trailer[DIV_ROUND_UP(BLIPMQ_SUBJECT_MAX, sizeof(u64))];
+	u32 trailer_len;
 	struct bmq_chunk chunk;
 	u64 seq;
 	struct bmq_endpoint *full;
