@@ -99,8 +99,11 @@ static unsigned int ring_ask(struct bmq_sub *sub, const struct bmq_chunk *chunk,
 		ring->stamp = stamp;
 		ring->multiple = 0;
 	}
+	/* One that is deaf may begin to hear at any time: it is no part of this fan-out. */
+	if (sub->gone)
+		goto out;
 	sub->asked = stamp;
-	if (ring->broken || ring->closed || sub->gone || bmq_room_spent(sub->ep, now))
+	if (ring->broken || ring->closed || bmq_room_spent(sub->ep, now))
 		goto out;
 	/* More subscriptions than slots: it never fits, and is lost there. */
 	if (ring_copies(ring, stamp) > ring->entries)
