@@ -1,8 +1,15 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * The ring contract against a program that is killed, and one that writes what
- * it likes.
+ * The ring contract against a program that joins while others publish, one that is
+ * killed, and one that writes what it likes.
  */
+
+#ifdef JOIN
+proctype joiner(byte r)
+{
+	d_step { !R.lock -> R.joined = 1 }
+}
+#endif
 
 #ifdef KILL
 /* May unsubscribe, and is killed at any time: then ->release. */

@@ -14,24 +14,22 @@ hidden byte h, x;
 #define READ	1
 #define REREAD	2
 #define CAS	3
-#define GONE	4
+#define RELOAD	4
+#define GONE	5
 
-/* Does a publisher count, in phase 1, what it will write in phase 2? */
-#if POLICY == BLOCK && !defined(MUT_UNRESERVED)
-#define RESERVES	1
-#else
-#define RESERVES	0
-#endif
-
-#define ROOM	(N - (R.kprod - R.tail) - R.reserved)
+#define ROOM	(N - (R.kprod - R.tail))
 #ifdef PINS
-/* All runs are of one page, and the ring has two entries. */
+/*
+ * All runs are of one page, and the ring has two entries.  Pins count where room is
+ * asked for: what is written then is not refused for them any more.
+ */
 #define FREE_PINS	\
-	(PINS - R.nheld - (R.entry[0] != 0) - (R.entry[1] != 0) - R.reserved)
-#define HAS_ROOM(need)	(ROOM >= need && FREE_PINS >= need)
+	(PINS - R.nheld - (R.entry[0] != 0) - (R.entry[1] != 0) - R.elsewhere)
+#define PINS_FIT(need)	(!R.asking || FREE_PINS >= need)
 #else
-#define HAS_ROOM(need)	(ROOM >= need)
+#define PINS_FIT(need)	1
 #endif
+#define HAS_ROOM(need)	(ROOM >= need && PINS_FIT(need))
 
 /* Puts one reference and clears its owner's record: the only one that does. */
 inline put(record)
@@ -137,11 +135,14 @@ inline settle(need)
 /* Everything that the ring still refers to; what is unread is lost as `why`. */
 inline empty_ring(why)
 {
+#ifdef RECV
+	if
+	:: R.latch -> account(R.latch, why); put(R.latch)
+	:: else -> skip
+	fi;
+#endif
 	do
 	:: R.nheld ->
-#ifdef RECV
-		account(R.held_run[0], why);
-#endif
 		put(R.held_run[0]);
 		h = 0;
 		forget_held()
@@ -252,14 +253,22 @@ inline decide(need)
 	fi
 }
 
-/* What was dropped was dropped for an entry that can be written now. */
+/*
+ * What was dropped was dropped for an entry that can be written now, and nothing is
+ * lost while a claimed entry could make way for it.
+ */
 inline room_made(need)
 {
 	assert(R.broken || drops <= ROOM);
+	assert(R.broken || ROOM >= need || R.tail == R.claim_seen || !HELD_ROOM);
 	take = need;
 	if
 	:: R.broken -> take = 0
 	:: !R.broken && ROOM < need -> take = ROOM
+	:: else -> skip
+	fi;
+	if
+	:: !R.broken && !PINS_FIT(take) -> take = 0
 	:: else -> skip
 	fi;
 	fails = 0;
@@ -362,7 +371,7 @@ inline drop_head(count)
 	drops = drops + count
 }
 
-/* D on failure as well: what is read after it is not older than the claim. */
+/* One compare-and-swap.  One that fails orders nothing. */
 inline drop_oldest(need)
 {
 #ifdef MUT_D_FAILED
@@ -377,19 +386,44 @@ inline drop_oldest(need)
 		:: R.claim == R.claim_seen ->
 #endif
 			R.claim = R.claim_seen + (need - ROOM);
-			drop_head(need - ROOM)
+			drop_head(need - ROOM);
+			decide(need)
 		:: else ->
 			fails++;
 			assert(fails <= CONTEND);
-#ifdef MUT_NO_REVALIDATION
-			R.claim_seen = R.claim;
-			settle(need);
-#else
-			accept(R.release_seen, R.claim, need);
-#endif
-			fresh = 0
+			next = RELOAD
+		fi
+	}
+}
+
+/*
+ * D again: what is read after it is not older than the claim.  What was claimed makes
+ * room, after the last failure as well, before anything is lost.
+ */
+inline load_claim_again(need)
+{
+	d_step {
+#if defined(MUT_NO_REVALIDATION)
+		R.claim_seen = R.claim;
+		settle(need);
+#elif defined(MUT_CONTENDED_UNMOVED)
+		R.claim_seen = R.claim;
+		if
+		:: !CONTENDED -> settle(need)
+		:: else -> skip
 		fi;
+#else
+		accept(R.release_seen, R.claim, need);
+#endif
+		fresh = 0;
+#ifdef MUT_CONTENDED_UNMOVED
+		if
+		:: CONTENDED -> why = LOST_CONTENDED; next = DONE; room_made(need)
+		:: else -> decide(need)
+		fi
+#else
 		decide(need)
+#endif
 	}
 }
 
@@ -415,6 +449,7 @@ inline make_room(need)
 	:: next == READ -> read_words(need)
 	:: next == REREAD -> read_release_again(need)
 	:: next == CAS -> drop_oldest(need)
+	:: next == RELOAD -> load_claim_again(need)
 	od
 }
 
@@ -468,9 +503,33 @@ inline kick()
 {
 	h = 0;
 	do
+#ifdef MUT_KICK_ONE
+	:: h < PUBS && waits_on[h] == r + 1 && !kicked[h] -> kicked[h] = 1; break
+	:: h < PUBS && (waits_on[h] != r + 1 || kicked[h]) -> h++
+#else
 	:: h < PUBS -> kicked[h] = kicked[h] || waits_on[h] == r + 1; h++
+#endif
 	:: else -> break
 	od
+}
+
+/* Under the lock: release reached what was asked for, so a kick is due. */
+inline take_blocked()
+{
+	kick_due = (R.blocked && R.release >= R.blocked);
+	if
+	:: kick_due -> R.blocked = 0
+	:: else -> skip
+	fi
+}
+
+/* And after it. */
+inline kick_if_due()
+{
+	if
+	:: kick_due -> d_step { kick(); kick_due = 0 }
+	:: else -> skip
+	fi
 }
 
 /* ->release: nobody writes the words any more. */
@@ -488,7 +547,9 @@ inline close_ring()
 	:: !R.closed ->
 		R.closed = 1;
 		empty_ring(LOST_CLOSED);
+#ifndef MUT_CLOSE_SILENT
 		kick()
+#endif
 	:: else -> skip
 	fi
 }

@@ -18,7 +18,20 @@ inline lose(first, count)
 	od
 }
 
-#define ABSENT	(R.closed || R.broken || (R.unsubscribed && (m & 1)))
+/* A subscription of its own may join the last publisher's topic, in the last ring. */
+#ifdef JOIN
+#define DEAF	(r == RINGS - 1 && p == PUBS - 1 && !R.joined)
+#else
+#define DEAF	0
+#endif
+#define ABSENT	(R.closed || R.broken || DEAF || (R.unsubscribed && (m & 1)))
+
+/* A subscription of a block ring that this fan-out did not ask for is no part of it. */
+#if POLICY == BLOCK && !defined(MUT_JOINER_SERVED)
+#define ASKED	((asked >> r) & 1)
+#else
+#define ASKED	1
+#endif
 
 /* Before the first descriptor is visible: one for each ring. */
 inline raise_references()
@@ -44,12 +57,17 @@ inline deliver()
 {
 	d_step {
 		!R.lock ->
-		R.reserved = R.reserved - RESERVES;
 		if
-		:: ABSENT -> next = GONE; put_unused()
+		:: ABSENT || !ASKED -> next = GONE; put_unused()
 		:: else ->
 			R.sent = R.sent | (((1 << n) - 1) << m);
+#ifdef MUT_PINS_REFUSED
+			R.asking = 1;
+#endif
 			touch(n);
+#ifdef MUT_PINS_REFUSED
+			R.asking = 0;
+#endif
 			assert(POLICY != BLOCK || take == n)
 		fi
 	}
@@ -80,6 +98,7 @@ inline deliver()
 			fi;
 #endif
 			lose(m + take, n - take);
+			wakes = wakes | ((take != 0) << r);
 			why = 0;
 			take = 0;
 			R.lock = 0
@@ -92,7 +111,10 @@ inline wake_threads()
 	h = 0;
 	do
 	:: h < THREADS ->
-#ifdef WAIT
+#if defined(RECV)
+		x = THREAD(r, h);
+		event[x] = event[x] || queued[x] || POLLS(x);
+#elif defined(WAIT)
 		x = THREAD(r, h);
 		event[x] = event[x] || queued[x];
 		queued[x] = 0;
@@ -104,7 +126,7 @@ inline wake_threads()
 	od
 }
 
-/* G, then the mark; how many wait is asked only if one is not enough. */
+/* G, then the mark, and how many wait. */
 inline wake()
 {
 	d_step {
@@ -112,12 +134,10 @@ inline wake()
 		DRAINED(prod) ->
 #endif
 #ifndef MUT_G_EARLY
-		mark = R.need_wakeup;
+		mark = R.need_wakeup
+#else
+		skip
 #endif
-		if
-		:: mark == 1 -> mark = 0; wake_threads()
-		:: else -> skip
-		fi
 	}
 	if
 	:: mark ->
@@ -133,131 +153,166 @@ inline wake()
 }
 
 #if POLICY == BLOCK
-/* The i-th ring: publisher 1 takes them the other way round. */
-#define ORDER(i)	((p & 1) * (RINGS - 1 - 2 * (i)) + (i))
-
-/* What was reserved may be what somebody else sleeps for. */
-inline give_back()
+/*
+ * Phase 1, under the bus's block lock: the prefix of the chunk that every ring can
+ * take.  A ring that is absent takes any, and is not stamped: what joins it now is no
+ * part of this fan-out.  `asked` is local, for no other fan-out has the same stamp.
+ */
+inline ask_room()
 {
 	do
-	:: i ->
-		d_step { i--; r = ORDER(i) };
+	:: r < RINGS && n ->
 		d_step {
 			!R.lock ->
-#ifndef MUT_UNDO_SILENT
-			kick();
+#ifdef MUT_ASKED_DEAF
+			asked = asked | (1 << r);
 #endif
-			R.reserved = R.reserved - RESERVES
+			if
+			:: ABSENT -> next = GONE
+			:: else ->
+				asked = asked | (1 << r);
+				R.asking = 1;
+				touch(n)
+			fi
 		}
+		make_room(n);
+		if
+		:: next == GONE -> d_step { next = DONE; r++ }
+		:: else ->
+			d_step {
+				if
+#ifdef MUT_ASKS_ONE
+				:: r -> skip
+#endif
+#ifdef MUT_UNCUT
+				:: take -> skip
+#endif
+				:: else -> n = take
+				fi;
+				R.asking = 0;
+				R.lock = 0;
+				take = 0;
+				why = 0;
+				r = r + (n > 0)
+			}
+		fi
 	:: else -> break
 	od
 }
 
-/* In the queue first, then blocked, I, and a last look. */
-inline wait_for_room()
+/*
+ * Blocked, I, and a look.  Who asked before and was not kicked keeps his index if it
+ * is the lower one.  Who waits only if there is no room takes back what he asked.
+ * Leaves in `room` whether there is.
+ */
+inline ask_kick(leaves)
 {
 	d_step {
 		!R.lock && DRAINED(blocked) ->
-#ifndef MUT_JOIN_LATE
-		waits_on[p] = r + 1;
-#endif
-		x = R.tail + QUARTER;
+		R.lock = 1;
+		R.asking = 1;
+		next = (R.closed -> DONE : READ);
+		others = R.blocked;
+		x = QUARTER;
 #ifndef MUT_BLOCKED_BEYOND
 		/* no further than what can be released */
 		if
-		:: x > R.kprod -> x = R.kprod
+		:: x > R.kprod - R.release_seen && R.kprod > R.release_seen ->
+			x = R.kprod - R.release_seen
+		:: x > 1 && R.kprod == R.release_seen -> x = 1
 		:: else -> skip
 		fi;
 #endif
-		STORE(blocked, x + 1)
-	}
-	d_step {
-#ifdef MUT_I
-		!R.lock ->
+		x = x + R.release_seen;
+		if
+#ifdef MUT_BLOCKED_RAISED
+		:: true -> STORE(blocked, x)
 #else
-		!R.lock && DRAINED(blocked) ->
+		:: others == 0 || x < others -> STORE(blocked, x)
+		:: else -> skip
 #endif
-		touch(1)
+		fi
 	}
+#ifndef MUT_I
+	DRAINED(blocked);
+#endif
 	make_room(1);
-	R.lock = 0;
-	if
-	:: why == 0 -> skip
-#ifdef MUT_JOIN_LATE
-	:: why -> waits_on[p] = r + 1; kicked[p]
-#else
-	:: why -> kicked[p]
-#endif
-	fi;
+	DRAINED(blocked);
 	d_step {
-		!R.lock && DRAINED(blocked) ->
+		room = (why == 0);
+		if
+		:: room && leaves ->
+#ifdef MUT_LEAVE_CLEARS
+			R.blocked = 0
+#else
+			R.blocked = others
+#endif
+		:: else -> skip
+		fi;
+		others = 0;
 		why = 0;
 		take = 0;
-		kicked[p] = 0;
-		waits_on[p] = 0;
-		h = 0;
-		do
-		:: h < PUBS && waits_on[h] != r + 1 -> h++
-		:: else -> break
-		od;
-#ifdef MUT_BLOCKED_CLEARED
-		h = PUBS;
+		R.asking = 0;
+		R.lock = 0
+	}
+}
+
+/* In the queue first, then a look. */
+inline wait_for_room()
+{
+#ifndef MUT_JOIN_LATE
+	waits_on[p] = r + 1;
 #endif
-		if
-		:: h == PUBS -> R.blocked = 0
-		:: else -> skip
-		fi
-	}
+	ask_kick(1);
+	if
+	:: room -> skip
+#ifdef MUT_JOIN_LATE
+	:: !room -> waits_on[p] = r + 1; kicked[p]
+#else
+	:: !room -> kicked[p]
+#endif
+	fi;
+	d_step { room = 0; kicked[p] = 0; waits_on[p] = 0 }
 }
 
-/* -EAGAIN, or a signal: the chunk is not published. */
-inline give_up()
+/* -EAGAIN: is to be kicked, and may poll, but promised nothing. */
+inline refused()
 {
-	d_step {
-		r = 0;
-		do
-		:: r < RINGS -> put_unused(); r++
-		:: else -> break
-		od
-	}
+	ask_kick(0);
+	if
+	:: true -> skip
+	:: true -> ask_kick(1)
+	fi;
+	room = 0
 }
 
-/* Phase 1: a count in every ring, or in none. */
-inline reserve()
+/* What other rings of the user pin between the phases. */
+inline pin_elsewhere()
 {
-	do
-	:: i < RINGS ->
-		r = ORDER(i);
-		d_step { !R.lock -> touch(1) }
-		make_room(1);
-		take = 0;
-		d_step {
-			R.lock = 0;
-			if
-			:: why -> busy = r + 1; why = 0
-			:: else -> R.reserved = R.reserved + RESERVES; i++
-			fi
-		}
-		if
-		:: busy ->
-			give_back();
-			r = busy - 1;
-			busy = 0;
-			if
-			:: true -> wait_for_room()
-			:: GIVES_UP(p) -> break
-			fi
-		:: else -> skip
-		fi
-	:: else -> break
-	od
+#ifdef PINS
+	if
+	:: true -> skip
+	:: true -> ring[0].elsewhere = 1
+	fi
+#else
+	skip
+#endif
+}
+
+inline block_unlock()
+{
+#ifdef PINS
+	ring[0].elsewhere = 0;
+#endif
+	block_lock = 0
 }
 #endif
 
 proctype publisher(byte p)
 {
-	byte m, n, r, rel, claim, fails, drops, why, next, take, done, mark, i, busy, early;
-	bit fresh;
+	byte m, n, r, rel, claim, fails, drops, why, next, take, done, mark, early;
+	byte asked, others, wakes;
+	bit fresh, room;
 
 	m = p * M;
 	do
@@ -267,35 +322,58 @@ proctype publisher(byte p)
 		:: true -> skip
 		:: CHUNK == 2 && m + 1 < (p + 1) * M -> n = 2
 		fi;
+#if POLICY == BLOCK
+#ifndef MUT_NO_BLOCK_LOCK
+		d_step { block_lock == 0 -> block_lock = 1 }
+#endif
+		ask_room();
+		if
+		:: n == 0 ->
+			d_step { block_unlock(); asked = 0 }
+			if
+			:: true -> wait_for_room(); goto next_chunk
+			:: p == GIVES_UP ->
+				refused();
+				if
+				:: true -> goto next_chunk
+				:: true -> n = 1; goto next_chunk	/* not published */
+				fi
+			fi
+		:: else -> pin_elsewhere()
+		fi;
+#ifdef MUT_LOCK_BETWEEN
+		block_lock = 0;
+		d_step { block_lock == 0 -> block_lock = 1 }
+#endif
+#endif
 #ifndef MUT_RAISED_LATE
 		d_step { raise_references() }
-#endif
-#if POLICY == BLOCK
-		reserve();
-		if
-		:: i < RINGS -> give_up(); goto next_chunk
-		:: else -> i = 0
-		fi;
 #endif
 		r = 0;
 		do
 		:: r < RINGS -> deliver(); r++
 		:: else -> break
 		od;
-#ifdef MUT_RAISED_LATE
 		r = 0;
+#ifdef MUT_RAISED_LATE
 		d_step { raise_references() }
 #endif
+#if POLICY == BLOCK
+		d_step { block_unlock(); asked = 0 }
+#endif
 #ifndef SPIN
-		r = 0;
 		do
-		:: r < RINGS -> wake(); r++
+		:: r < RINGS ->
+			if
+			:: (wakes >> r) & 1 -> wake()
+			:: else -> skip
+			fi;
+			r++
 		:: else -> break
 		od;
 #endif
 next_chunk:	r = 0;
-		m = m + n;
-		n = 0
+		d_step { wakes = 0; m = m + n; n = 0 }
 	:: else -> break
 	od;
 	m = 0;

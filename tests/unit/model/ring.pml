@@ -30,8 +30,9 @@
  *   load-acquire prod		B <-> A	  store-release prod	   deliver()
  *   copy descriptors
  *   CAS claim (acq_rel)	C <-> D	  load-acquire claim	   read_words()
- *     with its registration		  or CAS claim, acquire	   drop_oldest()
- *					    also when it fails
+ *     with its registration		  or CAS claim, acquire;   drop_oldest()
+ *					    load-acquire claim	   load_claim_again()
+ *					    when it fails
  *   use the payload
  *   store-release release	E <-> F	  load-acquire release	   read_words()
  *					    before claim
@@ -39,7 +40,7 @@
  *   full fence			H <-> G	  full barrier		   wake()
  *   load claim, prod; sleep		  load need_wakeup; wake
  *   store release			  join the queue, store blocked
- *   full fence			J <-> I	  full barrier		   wait_for_room()
+ *   full fence			J <-> I	  full barrier		   ask_kick()
  *   load blocked; kick			  load release, claim; sleep
  *
  * What breaks without each (each is a mutation that ./check runs):
@@ -117,7 +118,7 @@
 #define QUARTER	1	/* how far on a publisher that waits wants to be kicked */
 #endif
 #ifndef GIVES_UP
-#define GIVES_UP(p) ((p) == 1)	/* may not wait for room */
+#define GIVES_UP	1	/* publisher that may not wait for room */
 #endif
 #ifndef LOW
 #define LOW	1	/* low-water mark of thread 0 */
@@ -142,6 +143,7 @@
  *   GREEDY	BOUND is above HELD, on purpose
  *   KILL	the subscriber may unsubscribe, and is killed
  *   HOSTILE	so is the subscriber of ring 0
+ *   JOIN	the last ring hears the last publisher from some moment on
  */
 
 #define TOTAL		(M * PUBS)
@@ -151,6 +153,7 @@
 #else
 #define OUT_MAX		BOUND
 #endif
+#define POLLS(t)		(THREADS > 1 && (t) == THREADS - 1)
 #define SLOT(i)		((i) % N)
 #define THREAD(r, i)	((r) * THREADS + (i))
 #define REACH(where)	assert(REACHED != (where))
@@ -163,7 +166,7 @@ typedef Ring {
 
 	/* Written by the kernel, read by the subscriber. */
 	byte prod;
-	byte blocked;		/* index + 1, 0: nobody waits for room */
+	byte blocked;		/* index, 0: nobody waits for room */
 	byte slot[N];		/* message + 1 */
 
 	/* Stores that nobody else sees yet: value + 1, 0 for none. */
@@ -177,15 +180,19 @@ typedef Ring {
 	bit broken;
 	bit closed;
 	bit unsubscribed;	/* the subscription of the odd messages */
+	bit joined;		/* the one that JOIN is about */
+	bit asking;		/* pins count */
+	bit elsewhere;		/* other rings of the user pin a run */
 	byte kprod;
 	byte tail;
 	byte claim_seen;
 	byte release_seen;
-	byte reserved;
 	byte entry[N];		/* message + 1 of the record, 0: none */
 	byte nheld;
 	byte held_at[HELD];
 	byte held_run[HELD];
+	byte latch;		/* RECV: message + 1 that is being copied, or was not */
+	byte latch_at;		/* and where it stood */
 
 	/* The library's own, in its critical section: outstanding claims. */
 	byte nout;
@@ -215,6 +222,7 @@ bit event[RINGS * THREADS];	/* an edge that the thread has not consumed */
 bit queued[RINGS * THREADS];	/* WAIT only: is in the wait queue */
 byte asleep[RINGS];
 byte alive[RINGS];
+bit block_lock;
 bit kicked[PUBS];
 byte waits_on[PUBS];		/* ring + 1 that the publisher sleeps on */
 
@@ -269,9 +277,8 @@ inline check_wakeups()
 	:: alive[r] == stuck || R.broken || (stuck && R.outstanding == BOUND) -> skip
 	:: else ->
 #ifdef RECV
-		assert(!first_run);
-#endif
-#ifndef SPIN
+		assert(!R.latch);
+#elif !defined(SPIN)
 		assert(asleep[r] == alive[r] - stuck);
 #endif
 		assert(R.kprod - R.claim < LOW)
@@ -302,6 +309,9 @@ inline check_counts()
 #endif
 #if POLICY == BLOCK && !defined(KILL)
 		assert(R.fate[m] == RECEIVED || !((R.sent >> m) & 1));
+#endif
+#if POLICY == BLOCK && !defined(JOIN)
+		assert(R.sent == ring[0].sent);
 #endif
 		m++
 	:: else -> break
@@ -356,6 +366,9 @@ init {
 		od;
 #ifdef KILL
 		run killer(0);
+#endif
+#ifdef JOIN
+		run joiner(RINGS - 1);
 #endif
 		do
 		:: m < PUBS -> run publisher(m); m++

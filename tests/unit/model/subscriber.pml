@@ -156,7 +156,7 @@ inline store_release()
 	fi
 }
 
-/* A kick is due if a publisher waits for an index that was passed. */
+/* A call is due if a publisher waits for an index that was passed; the kernel looks again. */
 inline kick_publisher()
 {
 	if
@@ -165,13 +165,14 @@ inline kick_publisher()
 #ifndef MUT_J
 			DRAINED(release) ->
 #endif
-			if
-			:: R.blocked && rel >= R.blocked - 1 ->
-				kick()
-			:: else -> skip
-			fi;
+			kick_due = (R.blocked && rel >= R.blocked);
 			rel = 0
 		}
+		if
+		:: kick_due -> d_step { !R.lock && DRAINED(release) -> take_blocked() }
+		:: else -> skip
+		fi;
+		kick_if_due()
 	:: else -> skip
 	fi
 }
@@ -357,7 +358,7 @@ inline drop_one()
 proctype reader(byte r; byte t)
 {
 	byte c, p, k, a, b, rel, i, mine;
-	bit ok, armed, holding;
+	bit ok, armed, holding, kick_due;
 	/* of the kernel's inlines, when this thread is in WAIT or KEEP */
 	byte claim, next, why, fails, drops, take, early;
 	bit fresh;
