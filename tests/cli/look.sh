@@ -35,6 +35,7 @@ look_info()
 	run blipmq info
 	like "info" '0 bus: default*your rights: subscribe publish map*largest message: 2 MiB*budget: 8 MiB*' \
 		"$status $out"
+	like "info: nobody subscribes" $'*\n  patterns: 0\n  subscriptions: 0\n*' "$out"
 	run blipmq pub counted x --count 7
 	run blipmq info -j
 	same "info in JSON" "default 8388608 True 7 7 1 0" "$(python3 -IS -c '
@@ -42,6 +43,15 @@ import json, sys
 i = json.load(sys.stdin)
 print(i["bus"], i["budget"], i["rights"]["map"], i["published"], i["lonely"], i["topics"],
       sum(i["events"].values()))' <"$TMP/out")"
+	# Two subscribe to one pattern, one of them to a wildcard as well.
+	subscribe exact one
+	subscribe wild one 'two.*'
+	run blipmq info
+	like "info: exact patterns and wildcards" $'*\n  patterns: 2\n  subscriptions: 3\n*' "$out"
+	run blipmq info -j
+	like "info: patterns in JSON" '*,"patterns":2,"subscriptions":3,*' "$out"
+	end exact TERM
+	end wild TERM
 	run "${NOBODY[@]}" blipmq info
 	run blipmq -j info
 	like "info counts who was denied" '*"denied":1,*' "$out"

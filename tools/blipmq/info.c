@@ -36,7 +36,7 @@ static void print_stats(struct out *o, const struct blipmq_stats *stats, uint32_
 	out_size(o, "memory", ", %s in use", stats->pages * page_size);
 	out_size(o, "idle", ", %s of it idle", stats->idle * page_size);
 	out_u64(o, "topics", "\n  topics: %s", stats->topics);
-	out_u64(o, "wildcards", "\n  wildcard patterns: %s", stats->patterns);
+	out_u64(o, "patterns", "\n  patterns: %s", stats->patterns);
 	out_u64(o, "subscriptions", "\n  subscriptions: %s", stats->subscriptions);
 	out_u64(o, "endpoints", "\n  endpoints: %s, this one too", stats->endpoints);
 	out_u64(o, "published", "\n  published: %s messages", stats->published);
