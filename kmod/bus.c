@@ -18,6 +18,9 @@
 
 #define BUS_DEFAULT		"default"
 #define MESSAGE_PART		4	/* of the budget is the largest message */
+#define PAGES_MIN		16UL	/* of the budget */
+/* An offset of 32 bits counts units, to where the last page ends and no payload is. */
+#define PAGES_MAX		((unsigned long)((1ULL << 32) / BMQ_UNITS_PER_PAGE - 1))
 #define BLIPMQ_FS_MAGIC		0x626c6970	/* "blip" */
 
 static struct bmq_limits bmq_limits = {
@@ -111,7 +114,7 @@ static void limits_take(struct bmq_limits *limits)
 
 	*limits = bmq_limits;
 	pages = min(limits->budget >> PAGE_SHIFT, READ_ONCE(bmq_host.limit));
-	pages = clamp(pages, 1UL << 4, 1UL << 26);	/* descriptors address 2^32 units */
+	pages = clamp(pages, PAGES_MIN, PAGES_MAX);
 	limits->budget = pages << PAGE_SHIFT;
 	limits->share = clamp(limits->share, 1u, 100u);
 	limits->fanout = clamp(limits->fanout, 1u, BMQ_FANOUT_BIRTH / 2);
