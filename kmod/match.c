@@ -116,12 +116,14 @@ bool bmq_pattern_match(const char *pattern, unsigned int plen,
 
 /* ---- The trie ---- */
 
+/* By the top bits: low ones know only the first bytes of a token shorter than a word. */
 static struct hlist_head *bucket_of(struct bmq_trie *trie,
 				    const struct bmq_trie_node *parent,
 				    const char *token, unsigned int len)
 {
-	return &trie->bucket[full_name_hash(parent, token, len) %
-			     BMQ_TRIE_BUCKETS];
+	u32 hash = full_name_hash(parent, token, len);
+
+	return &trie->bucket[hash >> (32 - BMQ_TRIE_BITS)];
 }
 
 static struct bmq_trie_node *child_find(struct bmq_trie *trie,

@@ -13,7 +13,8 @@
 
 #define BMQ_TOKENS_MAX	128	/* in a subject of 255 bytes */
 #define BMQ_TRIE_STEPS	1024	/* nodes visited in one look-up */
-#define BMQ_TRIE_BUCKETS	256
+#define BMQ_TRIE_BITS	8
+#define BMQ_TRIE_BUCKETS	(1 << BMQ_TRIE_BITS)
 
 /**
  * struct bmq_trie_node - what patterns share up to a token

@@ -237,6 +237,50 @@ static void test_steps(void)
 	test_done("look-ups are bounded");
 }
 
+/* Nodes in the fullest bucket. */
+static unsigned int fullest(struct bmq_trie *trie)
+{
+	unsigned int i, nr, max = 0;
+	struct bmq_trie_node *node;
+
+	for (i = 0; i < BMQ_TRIE_BUCKETS; i++) {
+		nr = 0;
+		hlist_for_each_entry(node, &trie->bucket[i], hash)
+			nr++;
+		max = nr > max ? nr : max;
+	}
+	return max;
+}
+
+/* Tokens of @letters letters and two digits, one for each bucket: they spread. */
+static void check_spread(struct bmq_trie *trie, int letters)
+{
+	char text[TEXT];
+	unsigned int i;
+
+	for (i = 0; i < BMQ_TRIE_BUCKETS; i++) {
+		sprintf(text, "%.*s%02x.>", letters, "prefixofsome", i);
+		EXPECT(!bmq_trie_insert(trie, text, strlen(text), trie));
+	}
+	EXPECT(fullest(trie) <= 16);
+	for (i = 0; i < BMQ_TRIE_BUCKETS; i++) {
+		sprintf(text, "%.*s%02x.>", letters, "prefixofsome", i);
+		bmq_trie_remove(trie, text, strlen(text));
+	}
+}
+
+static void test_spread(void)
+{
+	static struct bmq_trie trie;
+	int letters;
+
+	bmq_trie_init(&trie);
+	for (letters = 0; letters <= 12; letters++)
+		check_spread(&trie, letters);
+	EXPECT(!shim_allocated);
+	test_done("tokens that begin alike do not share a bucket");
+}
+
 int main(void)
 {
 	test_refusals();
@@ -244,5 +288,6 @@ int main(void)
 	test_match();
 	test_trie();
 	test_steps();
+	test_spread();
 	return test_end();
 }

@@ -308,6 +308,8 @@ static inline unsigned long shim_zeroed_page(void)
 
 /* ---- Errors, time, hash ---- */
 
+#define GOLDEN_RATIO_64		0x61C8864680B583EBULL
+
 #define ERR_PTR(err)		((void *)(long)(err))
 #define PTR_ERR(ptr)		((long)(ptr))
 #define IS_ERR(ptr)		((unsigned long)(ptr) >= (unsigned long)-4095)
@@ -323,14 +325,28 @@ static inline u64 ktime_get_ns(void)
 	return now.tv_sec * 1000000000ULL + now.tv_nsec;
 }
 
+static inline u64 shim_rol64(u64 word, unsigned int bits)
+{
+	return word << bits | word >> (64 - bits);
+}
+
+/* That of the kernel, of 64 bits: which tokens share a bucket is of interest. */
 static inline unsigned int full_name_hash(const void *salt, const char *name,
 					  unsigned int len)
 {
-	unsigned long hash = (unsigned long)salt;
+	u64 x = 0, y = (uintptr_t)salt, word;
 
-	while (len--)
-		hash = hash * 31 + (unsigned char)*name++;
-	return hash ^ hash >> 32;
+	for (; len >= sizeof(word); name += sizeof(word), len -= sizeof(word)) {
+		memcpy(&word, name, sizeof(word));
+		x ^= word;
+		y ^= x;
+		x = shim_rol64(x, 12) + y;
+		y = shim_rol64(y, 45) * 9;
+	}
+	word = 0;
+	memcpy(&word, name, len);
+	x ^= word;
+	return ((y ^ x * GOLDEN_RATIO_64) * GOLDEN_RATIO_64) >> 32;
 }
 
 #endif /* SHIM_H */
