@@ -62,30 +62,37 @@ static void subs_shrink(struct bmq_pattern *pattern, struct bmq_bus *bus)
 	kfree_rcu(old, rcu);
 }
 
-/*
- * From as many subscriptions on that one topic could match more of them than the
- * ring has entries, fan-outs count: on all its patterns.
- */
-static void cramp(struct bmq_endpoint *ep, struct bmq_pattern *pattern)
+/* A ring became cramped: so are those patterns that it hears already. */
+static void cramp_patterns(struct bmq_ring *ring)
 {
-	struct bmq_ring *ring = ep->ring;
 	u32 i;
 
-	if (ep->wild_subs + ep->exact_subs <= ring->entries)
-		return;
-	WRITE_ONCE(pattern->cramped, true);
-	if (ring->cramped)
-		return;
-	WRITE_ONCE(ring->cramped, true);
 	for (i = 0; i < ring->nr_subs; i++) {
 		struct bmq_sub *sub;
 
 		spin_lock(&ring->lock);
 		sub = ring->subs[i];
-		if (sub && !sub->gone && sub->pattern)
-			WRITE_ONCE(sub->pattern->cramped, true);
+		if (sub && !sub->gone)
+			WRITE_ONCE(sub->pattern->cramped, sub->pattern->cramped + 1);
 		spin_unlock(&ring->lock);
 	}
+}
+
+/*
+ * From as many subscriptions on that one topic could match more of them than the
+ * ring has entries, fan-outs count: on all its patterns, while it hears them. The new
+ * subscription is deaf still, and counted here.
+ */
+static void cramp(struct bmq_endpoint *ep, struct bmq_pattern *pattern)
+{
+	struct bmq_ring *ring = ep->ring;
+
+	if (!ring->cramped && ep->wild_subs + ep->exact_subs > ring->entries) {
+		WRITE_ONCE(ring->cramped, true);
+		cramp_patterns(ring);
+	}
+	if (ring->cramped)
+		WRITE_ONCE(pattern->cramped, pattern->cramped + 1);
 }
 
 static void count_exact(struct bmq_pattern *pattern, struct bmq_endpoint *ep)
@@ -141,6 +148,8 @@ static void subs_del(struct bmq_pattern *pattern, struct bmq_sub *sub)
 	}
 	if (ep->ring->policy == BLIPMQ_POLICY_BLOCK)
 		WRITE_ONCE(pattern->nr_block, pattern->nr_block - 1);
+	if (ep->ring->cramped)
+		WRITE_ONCE(pattern->cramped, pattern->cramped - 1);
 	pattern->nr_subs--;
 	ep->bus->nr_subs--;
 	ep->nr_subs--;
@@ -253,6 +262,7 @@ static void pattern_put(struct bmq_pattern *pattern, struct bmq_bus *bus)
 		if (topic)
 			bmq_topic_detach(topic, pattern);
 	}
+	WARN_ON_ONCE(pattern->nr_subs || pattern->nr_block || pattern->cramped);
 	bmq_user_put(pattern->user);
 	kfree(subs_of(pattern, bus));
 	kfree(pattern);

@@ -58,8 +58,8 @@ struct bmq_subs {
  * @subs:   subscriptions
  * @nr_subs: how many
  * @nr_block: of these, of block rings; read without the lock by fan-outs
- * @cramped: a ring that hears it may have more subscriptions on a topic than
- *          entries; likewise, and only ever set
+ * @cramped: likewise, of rings that may have more subscriptions on a topic than
+ *          entries
  * @refs:   subscriptions, and those who join or leave at the moment
  * @cursor: topics up to this id are joined, while not @joined
  * @joined: all topics that match know it
@@ -72,7 +72,7 @@ struct bmq_pattern {
 	struct bmq_subs __rcu *subs;
 	u32 nr_subs;
 	u32 nr_block;
-	bool cramped;
+	u32 cramped;
 	u32 refs;
 	unsigned long cursor;
 	bool joined;
