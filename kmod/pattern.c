@@ -6,7 +6,6 @@
 #include "endpoint.h"
 #include "topic.h"
 
-#define JOIN_CHUNK	256	/* topics looked at before the lock is dropped */
 #define SUBS_FIRST	4	/* subscriptions of a pattern to begin with */
 #define SUBS_SPARSE	4	/* of these entries one is in use: take a smaller array */
 
@@ -222,21 +221,10 @@ static void pattern_unlink(struct bmq_pattern *pattern, struct bmq_bus *bus)
 	pattern->user->patterns--;
 }
 
-/* Let others at the match lock. */
-static void match_relax(struct bmq_bus *bus)
-{
-	mutex_unlock(&bus->match_lock);
-	cond_resched();
-	mutex_lock(&bus->match_lock);
-}
-
 static struct bmq_topic *exact_topic(struct bmq_pattern *pattern,
 				     struct bmq_bus *bus)
 {
-	struct bmq_named *named;
-
-	named = bmq_named_find(&bus->topics, pattern->text, pattern->named.len);
-	return named ? container_of(named, struct bmq_topic, named) : NULL;
+	return bmq_topic_find(bus, pattern->text, pattern->named.len);
 }
 
 /* The last one who joined or had a subscription detaches it everywhere. */
@@ -254,8 +242,8 @@ static void pattern_put(struct bmq_pattern *pattern, struct bmq_bus *bus)
 	if (pattern->wild) {
 		xa_for_each(&bus->topics_by_id, id, topic) {
 			bmq_topic_detach(topic, pattern);
-			if (++n % JOIN_CHUNK == 0)
-				match_relax(bus);
+			if (++n % BMQ_MATCH_STEPS == 0)
+				bmq_match_relax(bus);
 		}
 	} else {
 		topic = exact_topic(pattern, bus);
@@ -320,11 +308,11 @@ static int pattern_join(struct bmq_pattern *pattern, struct bmq_bus *bus)
 			pattern->cursor--;
 			return err;
 		}
-		if (++n % JOIN_CHUNK)
+		if (++n % BMQ_MATCH_STEPS)
 			continue;
 		if (fatal_signal_pending(current))
 			return -EINTR;
-		match_relax(bus);
+		bmq_match_relax(bus);
 	}
 	return 0;
 }
@@ -358,11 +346,11 @@ static int sub_recheck(const struct bmq_sub *sub, int *reason, u32 *detail)
 		err = join_check(topic, sub, reason, detail);
 		if (err)
 			return err;
-		if (++n % JOIN_CHUNK)
+		if (++n % BMQ_MATCH_STEPS)
 			continue;
 		if (fatal_signal_pending(current))
 			return -EINTR;
-		match_relax(bus);
+		bmq_match_relax(bus);
 	}
 	return 0;
 }

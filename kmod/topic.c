@@ -56,6 +56,23 @@ struct bmq_named *bmq_named_find(struct rhashtable *table, const char *text,
 	return named;
 }
 
+/* Likewise. */
+struct bmq_topic *bmq_topic_find(struct bmq_bus *bus, const char *text,
+				 unsigned int len)
+{
+	struct bmq_named *named = bmq_named_find(&bus->topics, text, len);
+
+	return named ? container_of(named, struct bmq_topic, named) : NULL;
+}
+
+/* Let others at the match lock. */
+void bmq_match_relax(struct bmq_bus *bus)
+{
+	mutex_unlock(&bus->match_lock);
+	cond_resched();
+	mutex_lock(&bus->match_lock);
+}
+
 /* ---- Life ---- */
 
 static void topic_release(struct kref *ref)
@@ -165,38 +182,50 @@ static struct bmq_topic *idle_first(struct bmq_bus *bus,
 
 /*
  * Remove the user's longest-idle topic. Publishing does not sort: a topic that was
- * used since it was sorted is sorted now, which each use pays for once at most.
+ * used since it was sorted is sorted now, which each use pays for once at most. One
+ * used after @since, when the search began, may go all the same: if it is the first,
+ * all were used, and publishers that are fast would have the search go on for ever.
+ *
+ * Return: 0; -EAGAIN: the lock was dropped, look again; -ENOSPC: all are held.
  */
-static bool topic_reap(struct bmq_bus *bus, const struct bmq_user *user)
+static int topic_reap(struct bmq_bus *bus, const struct bmq_user *user, u64 since)
 {
 	struct bmq_topic *topic;
+	unsigned int n;
 
-	for (;;) {
+	for (n = 0; n < BMQ_MATCH_STEPS; n++) {
 		topic = idle_first(bus, user);
 		if (!topic)
-			return false;
-		if (READ_ONCE(topic->used_at) == topic->idle_key)
-			break;
+			return -ENOSPC;
+		if (READ_ONCE(topic->used_at) == topic->idle_key ||
+		    topic->idle_key >= since) {
+			topic_remove(topic);
+			return 0;
+		}
 		rb_erase(&topic->idle, &bus->idle_topics);
 		idle_insert(topic);
-		cond_resched();
 	}
-	topic_remove(topic);
-	return true;
+	bmq_match_relax(bus);
+	return -EAGAIN;
 }
 
-static int topic_limits(struct bmq_bus *bus, const struct bmq_user *user,
-			u32 *detail)
+/* A place for one more of the user's. As topic_reap(), with the reason for -ENOSPC. */
+static int topic_limits(struct bmq_bus *bus, const struct bmq_user *user, u64 since,
+			int *reason, u32 *detail)
 {
-	if (user->topics >= bus->limits.user_topics && !topic_reap(bus, user)) {
-		*detail = bus->limits.user_topics;
-		return BLIPMQ_REASON_LIMIT_USER_TOPICS;
+	const struct bmq_limits *limits = &bus->limits;
+	bool full = user->topics >= limits->user_topics;
+	int err;
+
+	if (!full && bus->nr_topics < limits->topics)
+		return 0;
+	err = topic_reap(bus, user, since);
+	if (err == -ENOSPC) {
+		*reason = full ? BLIPMQ_REASON_LIMIT_USER_TOPICS :
+				 BLIPMQ_REASON_LIMIT_TOPICS;
+		*detail = full ? limits->user_topics : limits->topics;
 	}
-	if (bus->nr_topics >= bus->limits.topics && !topic_reap(bus, user)) {
-		*detail = bus->limits.topics;
-		return BLIPMQ_REASON_LIMIT_TOPICS;
-	}
-	return BLIPMQ_REASON_NONE;
+	return err;
 }
 
 /* ---- Patterns of a topic ---- */
@@ -335,9 +364,6 @@ static struct bmq_topic *topic_make(struct bmq_bus *bus,
 	struct bmq_topic *topic;
 
 	lockdep_assert_held(&bus->match_lock);
-	*reason = topic_limits(bus, user, detail);
-	if (*reason)
-		return NULL;
 	*reason = BLIPMQ_REASON_MEMORY;
 	topic = topic_alloc(bus, user, text, len);
 	if (!topic)
@@ -388,12 +414,12 @@ struct bmq_topic *bmq_topic_get(struct bmq_bus *bus,
 				      u32 *detail)
 {
 	struct bmq_topic *topic;
-	struct bmq_named *named;
+	u64 since;
+	int err;
 
 	if (!hold) {
 		rcu_read_lock();
-		named = bmq_named_find(&bus->topics, text, len);
-		topic = named ? container_of(named, struct bmq_topic, named) : NULL;
+		topic = bmq_topic_find(bus, text, len);
 		if (topic && !kref_get_unless_zero(&topic->ref))
 			topic = NULL;
 		rcu_read_unlock();
@@ -401,11 +427,13 @@ struct bmq_topic *bmq_topic_get(struct bmq_bus *bus,
 			return topic;
 	}
 
+	since = ktime_get_ns();
 	mutex_lock(&bus->match_lock);
-	named = bmq_named_find(&bus->topics, text, len);
-	if (named)
-		topic = container_of(named, struct bmq_topic, named);
-	else
+	do {
+		topic = bmq_topic_find(bus, text, len);
+		err = topic ? 0 : topic_limits(bus, user, since, reason, detail);
+	} while (err == -EAGAIN);
+	if (!topic && !err)
 		topic = topic_make(bus, user, text, len, reason, detail);
 	if (topic) {
 		kref_get(&topic->ref);

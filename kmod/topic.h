@@ -30,6 +30,7 @@
 #include "ring.h"
 
 #define BMQ_TOPIC_PATTERNS	2	/* of a topic, before an array is allocated */
+#define BMQ_MATCH_STEPS	256	/* topics looked at before the match lock is dropped */
 #define BMQ_FANOUT_BIRTH	512	/* subscriptions under which a topic may be born */
 
 /* What topics and patterns have in common: they are found by text. */
@@ -130,6 +131,9 @@ struct bmq_topic {
 	char text[];
 };
 
+struct bmq_topic *bmq_topic_find(struct bmq_bus *bus, const char *text,
+				 unsigned int len);
+void bmq_match_relax(struct bmq_bus *bus);
 struct bmq_topic *bmq_topic_get(struct bmq_bus *bus,
 				struct bmq_user *user, const char *text,
 				      unsigned int len, bool hold, int *reason,

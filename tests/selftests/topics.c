@@ -391,6 +391,36 @@ TEST(topics_reaped)
 	expect_bus_empty(_metadata);
 }
 
+#define USED_AGAIN	1024	/* topics: more than are sorted without letting others in */
+
+/* All were used since they were made, in another order: that of their last use counts. */
+TEST(topics_reaped_after_use)
+{
+	const struct param params[] = { { "max_user_topics", "1024" }, { } };
+	char subject[32];
+	int fd, i;
+
+	ASSERT_EQ(0, fresh_bus(params));
+	fd = bus_open(O_RDWR);
+	for (i = 0; i < 2 * USED_AGAIN; i++) {
+		snprintf(subject, sizeof(subject), "used.%d",
+			 i < USED_AGAIN ? i : 5 * i % USED_AGAIN);
+		ASSERT_EQ(1 + i / USED_AGAIN, seq_of(_metadata, fd, subject));
+	}
+	/* Each takes the place of one: of 0, 5, 10, 15. */
+	for (i = 0; i < 4; i++) {
+		snprintf(subject, sizeof(subject), "new.%d", i);
+		EXPECT_EQ(1, seq_of(_metadata, fd, subject));
+	}
+	EXPECT_EQ(USED_AGAIN, topics(fd));
+	EXPECT_EQ(3, seq_of(_metadata, fd, "used.1"));
+	EXPECT_EQ(3, seq_of(_metadata, fd, "used.20"));
+	EXPECT_EQ(1, seq_of(_metadata, fd, "used.15"));
+	EXPECT_EQ(1, seq_of(_metadata, fd, "used.25"));
+	close(fd);
+	expect_bus_empty(_metadata);
+}
+
 /* ---- Limits of subscriptions ---- */
 
 static int try_subscribe(int fd, const char *pattern, struct blipmq_subscribe *sub)
