@@ -35,6 +35,8 @@ static struct bmq_limits bmq_limits = {
 	.subscriptions = 4096,
 	.patterns = 1024,
 	.user_patterns = 64,
+	.wild = BMQ_WILD_SUBS,
+	.user_wild = 1024,
 	.kept = 64,
 	.fanout = 256,
 	.fanout_user = 128,
@@ -66,6 +68,10 @@ module_param_named(max_patterns, bmq_limits.patterns, uint, 0644);
 MODULE_PARM_DESC(max_patterns, "wildcard patterns of a bus");
 module_param_named(max_user_patterns, bmq_limits.user_patterns, uint, 0644);
 MODULE_PARM_DESC(max_user_patterns, "wildcard patterns of one user");
+module_param_named(max_wild, bmq_limits.wild, uint, 0644);
+MODULE_PARM_DESC(max_wild, "subscriptions to wildcard patterns of a bus, at most 3840");
+module_param_named(max_user_wild, bmq_limits.user_wild, uint, 0644);
+MODULE_PARM_DESC(max_user_wild, "subscriptions to wildcard patterns of one user");
 module_param_named(max_kept, bmq_limits.kept, uint, 0644);
 MODULE_PARM_DESC(max_kept, "kept messages of an endpoint");
 module_param_named(fanout, bmq_limits.fanout, uint, 0644);
@@ -117,8 +123,9 @@ static void limits_take(struct bmq_limits *limits)
 	pages = clamp(pages, PAGES_MIN, PAGES_MAX);
 	limits->budget = pages << PAGE_SHIFT;
 	limits->share = clamp(limits->share, 1u, 100u);
-	limits->fanout = clamp(limits->fanout, 1u, BMQ_FANOUT_BIRTH / 2);
+	limits->fanout = clamp(limits->fanout, 1u, (u32)BMQ_FANOUT_BIRTH);
 	limits->fanout_ring = clamp(limits->fanout_ring, 1u, BMQ_CHUNK);
+	limits->wild = clamp(limits->wild, 1u, (u32)BMQ_WILD_SUBS);
 	limits->subscriptions = clamp(limits->subscriptions, 1u, (u32)U16_MAX);
 }
 

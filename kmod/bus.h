@@ -60,6 +60,8 @@ struct bmq_limits {
 	unsigned int subscriptions;	/* of an endpoint */
 	unsigned int patterns;		/* with wildcards */
 	unsigned int user_patterns;
+	unsigned int wild;		/* subscriptions to these */
+	unsigned int user_wild;
 	unsigned int kept;		/* of an endpoint */
 	unsigned int fanout;		/* subscriptions on a topic */
 	unsigned int fanout_user;	/* of these, of one user */

@@ -80,16 +80,21 @@ struct fanout_list {
 	u32 nr;
 };
 
-/* List it, and let the counts of its user and ring begin at zero. */
-static void list_sub(struct bmq_sub *sub, void *arg)
+/* Count it, and let the counts of its user and ring begin at zero. */
+static void begin_sub(struct bmq_sub *sub, void *arg)
 {
 	struct fanout_list *list = arg;
 
 	sub->ep->fanout = 0;
 	sub->ep->user->fanout = 0;
-	if (list->sub && list->nr < BMQ_FANOUT_BIRTH)
-		list->sub[list->nr] = sub;
 	list->nr++;
+}
+
+static void list_sub(struct bmq_sub *sub, void *arg)
+{
+	struct fanout_list *list = arg;
+
+	list->sub[list->nr++] = sub;
 }
 
 static int older(const void *a, const void *b)
@@ -100,21 +105,19 @@ static int older(const void *a, const void *b)
 	return x->id < y->id ? -1 : x->id > y->id;
 }
 
-/* Oldest first, each takes a place if the limits have one; the others are muted. */
-static void mute_youngest(const struct bmq_limits *limits,
-			  const struct fanout_list *list, struct bmq_muted *muted)
+/* Oldest first, each takes a place if the limits have one. */
+static void choose_oldest(const struct bmq_limits *limits,
+			  const struct fanout_list *list, struct bmq_chosen *chosen)
 {
-	u32 i, all = 0;
+	u32 i;
 
-	for (i = 0; i < list->nr; i++) {
+	for (i = 0; i < list->nr && chosen->nr < limits->fanout; i++) {
 		struct bmq_endpoint *ep = list->sub[i]->ep;
 
-		if (all >= limits->fanout || ep->fanout >= limits->fanout_ring ||
-		    ep->user->fanout >= limits->fanout_user) {
-			muted->id[muted->nr++] = list->sub[i]->id;
+		if (ep->fanout >= limits->fanout_ring ||
+		    ep->user->fanout >= limits->fanout_user)
 			continue;
-		}
-		all++;
+		chosen->id[chosen->nr++] = list->sub[i]->id;
 		ep->fanout++;
 		ep->user->fanout++;
 	}
@@ -122,45 +125,43 @@ static void mute_youngest(const struct bmq_limits *limits,
 
 /**
  * bmq_fanout_birth() - choose who hears a new topic
- * @topic:  not yet in the table, its patterns attached
- * @detail: out: the limit that says no
+ * @topic: not yet in the table, its patterns attached
  *
  * The oldest subscriptions do. For the others each message counts as lost, reason
- * fanout; a topic that more than BMQ_FANOUT_BIRTH match is not born.
+ * fanout. However many there are, the topic is born; there are BMQ_WILD_SUBS and those
+ * of the exact pattern at the most.
  *
- * Return: BLIPMQ_REASON_NONE, _FANOUT or _MEMORY.
+ * Return: BLIPMQ_REASON_NONE or _MEMORY.
  */
-int bmq_fanout_birth(struct bmq_topic *topic, u32 *detail)
+int bmq_fanout_birth(struct bmq_topic *topic)
 {
 	const struct bmq_limits *limits = &topic->bus->limits;
 	struct fanout_list list = {};
-	struct bmq_muted *muted;
+	struct bmq_chosen *chosen;
 
-	visit_subs(topic, list_sub, &list);
+	visit_subs(topic, begin_sub, &list);
 	if (list.nr <= min3(limits->fanout, limits->fanout_user, limits->fanout_ring))
 		return BLIPMQ_REASON_NONE;
-	if (list.nr > BMQ_FANOUT_BIRTH) {
-		*detail = BMQ_FANOUT_BIRTH;
-		return BLIPMQ_REASON_FANOUT;
-	}
 
 	list.sub = kvmalloc_array(list.nr, sizeof(*list.sub), GFP_KERNEL_ACCOUNT);
-	muted = kzalloc(struct_size(muted, id, list.nr), GFP_KERNEL_ACCOUNT);
-	if (!list.sub || !muted) {
+	chosen = kzalloc(struct_size(chosen, id, min(list.nr, limits->fanout)),
+			 GFP_KERNEL_ACCOUNT);
+	if (!list.sub || !chosen) {
 		kvfree(list.sub);
-		kfree(muted);
+		kfree(chosen);
 		return BLIPMQ_REASON_MEMORY;
 	}
 	list.nr = 0;
 	visit_subs(topic, list_sub, &list);
 	sort(list.sub, list.nr, sizeof(*list.sub), older, NULL);
-	mute_youngest(limits, &list, muted);
+	choose_oldest(limits, &list, chosen);
 	kvfree(list.sub);
-	if (muted->nr) {
-		topic->muted = muted;
+	if (chosen->nr < list.nr) {
+		chosen->born = topic->bus->last_sub;
+		topic->chosen = chosen;
 		bmq_bus_event(topic->bus, BLIPMQ_EVENT_FANOUT);
 	} else {
-		kfree(muted);
+		kfree(chosen);
 	}
 	return BLIPMQ_REASON_NONE;
 }
@@ -168,18 +169,21 @@ int bmq_fanout_birth(struct bmq_topic *topic, u32 *detail)
 /* Is this one of those that the topic was born without? */
 bool bmq_topic_mutes(const struct bmq_topic *topic, u64 sub)
 {
-	const struct bmq_muted *muted = topic->muted;
-	u32 low = 0, high = muted ? muted->nr : 0;
+	const struct bmq_chosen *chosen = topic->chosen;
+	u32 low = 0, high;
 
+	if (!chosen || sub > chosen->born)
+		return false;
+	high = chosen->nr;
 	while (low < high) {
 		u32 mid = low + (high - low) / 2;
 
-		if (muted->id[mid] == sub)
-			return true;
-		if (muted->id[mid] < sub)
+		if (chosen->id[mid] == sub)
+			return false;
+		if (chosen->id[mid] < sub)
 			low = mid + 1;
 		else
 			high = mid;
 	}
-	return false;
+	return true;
 }

@@ -94,18 +94,29 @@ static void cramp(struct bmq_endpoint *ep, struct bmq_pattern *pattern)
 		WRITE_ONCE(pattern->cramped, pattern->cramped + 1);
 }
 
-static void count_exact(struct bmq_pattern *pattern, struct bmq_endpoint *ep)
+/* Of the subscriptions of a pattern, those of a user and those of an endpoint. */
+static void count_subs(struct bmq_pattern *pattern, const struct bmq_endpoint *ep,
+		       u32 *user, u32 *ring)
 {
 	struct bmq_subs *subs = subs_of(pattern, ep->bus);
-	u32 i, mine = 1, users = 1;
+	u32 i;
 
-	for (i = 0; i < subs->nr; i++) {
-		mine += subs->sub[i] && subs->sub[i]->ep == ep;
-		users += subs->sub[i] && subs->sub[i]->ep->user == ep->user;
+	*user = 0;
+	*ring = 0;
+	for (i = 0; subs && i < subs->nr; i++) {
+		*user += subs->sub[i] && subs->sub[i]->ep->user == ep->user;
+		*ring += subs->sub[i] && subs->sub[i]->ep == ep;
 	}
+}
+
+static void count_exact(struct bmq_pattern *pattern, struct bmq_endpoint *ep)
+{
+	u32 user, ring;
+
+	count_subs(pattern, ep, &user, &ring);
 	ep->bus->exact_subs = max(ep->bus->exact_subs, pattern->nr_subs);
-	ep->user->exact_subs = max(ep->user->exact_subs, users);
-	ep->exact_subs = max(ep->exact_subs, mine);
+	ep->user->exact_subs = max(ep->user->exact_subs, user + 1);
+	ep->exact_subs = max(ep->exact_subs, ring + 1);
 }
 
 /* Count the subscription, then let fan-outs find it. */
@@ -365,32 +376,70 @@ static void sub_set_deaf(struct bmq_sub *sub, bool deaf)
 	spin_unlock(&ring->lock);
 }
 
+/* Refused on every topic of the pattern, whatever else matches it? */
+static int pattern_full(struct bmq_pattern *pattern, const struct bmq_endpoint *ep,
+			u32 *detail)
+{
+	const struct bmq_limits *limits = &ep->bus->limits;
+	u32 user, ring;
+
+	count_subs(pattern, ep, &user, &ring);
+	*detail = limits->fanout;
+	if (pattern->nr_subs >= limits->fanout)
+		return BLIPMQ_REASON_FANOUT;
+	*detail = limits->fanout_user;
+	if (user >= limits->fanout_user)
+		return BLIPMQ_REASON_FANOUT_USER;
+	*detail = limits->fanout_ring;
+	if (ring >= limits->fanout_ring)
+		return BLIPMQ_REASON_FANOUT_RING;
+	*detail = 0;
+	return BLIPMQ_REASON_NONE;
+}
+
+/* Every topic that is born looks at all that match it, so there is a bound for these. */
+static int wild_full(const struct bmq_endpoint *ep, u32 *detail)
+{
+	const struct bmq_limits *limits = &ep->bus->limits;
+
+	*detail = limits->wild;
+	if (ep->bus->wild_subs >= limits->wild)
+		return BLIPMQ_REASON_LIMIT_WILD;
+	*detail = limits->user_wild;
+	if (ep->user->wild_subs >= limits->user_wild)
+		return BLIPMQ_REASON_LIMIT_USER_WILD;
+	*detail = 0;
+	return BLIPMQ_REASON_NONE;
+}
+
 static int sub_join(struct bmq_sub *sub, int *reason, u32 *detail)
 {
 	struct bmq_pattern *pattern = sub->pattern;
 	struct bmq_endpoint *ep = sub->ep;
 	int err;
 
-	if (pattern->nr_subs >= ep->bus->limits.fanout) {
-		*reason = BLIPMQ_REASON_FANOUT;
-		*detail = ep->bus->limits.fanout;
-		return -ENOSPC;
-	}
 	*reason = BLIPMQ_REASON_MEMORY;
 	err = pattern_join(pattern, ep->bus);
 	if (err)
 		return err;
+	/* From here on, until it counts, the lock is not dropped. */
+	*reason = pattern_full(pattern, ep, detail);
+	if (!*reason && pattern->wild)
+		*reason = wild_full(ep, detail);
+	if (*reason)
+		return -ENOSPC;
 	sub_set_deaf(sub, true);
 	err = subs_add(pattern, sub);
-	if (err)
+	if (err) {
+		*reason = BLIPMQ_REASON_MEMORY;
 		return err;
+	}
 	err = sub_recheck(sub, reason, detail);
 	if (err) {
 		subs_del(pattern, sub);
 		return err;
 	}
 	sub_set_deaf(sub, false);
-	*reason = BLIPMQ_REASON_NONE;
 	return 0;
 }
 

@@ -82,7 +82,7 @@ static void topic_release(struct kref *ref)
 	bmq_user_put(topic->user);
 	if (topic->patterns != topic->few)
 		kfree(topic->patterns);
-	kfree(topic->muted);
+	kfree(topic->chosen);
 	kfree_rcu(topic, rcu);
 }
 
@@ -323,7 +323,7 @@ static int topic_match(struct bmq_topic *topic, u32 *detail)
 	}
 	if (err)
 		return BLIPMQ_REASON_MEMORY;
-	return bmq_fanout_birth(topic, detail);
+	return bmq_fanout_birth(topic);
 }
 
 /* ---- Finding and making ---- */

@@ -31,7 +31,9 @@
 
 #define BMQ_TOPIC_PATTERNS	2	/* of a topic, before an array is allocated */
 #define BMQ_MATCH_STEPS	256	/* topics looked at before the match lock is dropped */
-#define BMQ_FANOUT_BIRTH	512	/* subscriptions under which a topic may be born */
+#define BMQ_FANOUT_BIRTH	256	/* subscriptions that hear one topic at the most */
+/* To wildcard patterns of a bus: with those of an exact one, BMQ_FANOUT_STEPS. */
+#define BMQ_WILD_SUBS		(4096 - BMQ_FANOUT_BIRTH)
 
 /* What topics and patterns have in common: they are found by text. */
 struct bmq_named {
@@ -81,8 +83,9 @@ struct bmq_pattern {
 	char text[];
 };
 
-/* Subscriptions that a topic was born without, by id: there were too many. */
-struct bmq_muted {
+/* Who hears a topic that was born under too many: of the ids up to @born, these. */
+struct bmq_chosen {
+	u64 born;
 	u32 nr;
 	u64 id[];
 };
@@ -102,7 +105,7 @@ struct bmq_muted {
  * @nr_patterns: how many
  * @max_patterns: room
  * @few:    array to begin with
- * @muted:  or NULL; fixed
+ * @chosen: or NULL, then all hear it; fixed
  * @holds:  handles and exact patterns; guarded by the match lock
  * @idle:   in bmq_bus.idle_topics while @holds is 0
  * @idle_key: @used_at as it was sorted
@@ -123,7 +126,7 @@ struct bmq_topic {
 	u32 nr_patterns;
 	u32 max_patterns;
 	struct bmq_pattern *few[BMQ_TOPIC_PATTERNS];
-	struct bmq_muted *muted;
+	struct bmq_chosen *chosen;
 	u32 holds;
 	struct rb_node idle;
 	u64 idle_key;
@@ -148,7 +151,7 @@ bool bmq_topic_mutes(const struct bmq_topic *topic, u64 sub);
 
 int bmq_fanout_check(const struct bmq_topic *topic,
 		     const struct bmq_sub *sub, u32 *detail);
-int bmq_fanout_birth(struct bmq_topic *topic, u32 *detail);
+int bmq_fanout_birth(struct bmq_topic *topic);
 
 int bmq_pattern_subscribe(struct bmq_endpoint *ep, const char *text,
 			  unsigned int len, u64 cookie, u32 *id, int *reason,

@@ -173,6 +173,12 @@ static const struct reason kernel_reasons[BLIPMQ_NR_REASONS] = {
 	[BLIPMQ_REASON_RIGHT_NONE] = { "right-none",
 		"no right on this bus",
 		"its owner can grant r, w or x (module parameters mode and gid)" },
+	[BLIPMQ_REASON_LIMIT_WILD] = { "limit-wild",
+		"the bus has all the subscriptions to wildcard patterns it may have{ (%)}",
+		"subscribe to subjects, or raise the module parameter max_wild" },
+	[BLIPMQ_REASON_LIMIT_USER_WILD] = { "limit-user-wild",
+		"the user has all the subscriptions to wildcard patterns he may have{ (%)}",
+		"subscribe to subjects, or raise the module parameter max_user_wild" },
 };
 
 static const struct reason library_reasons[] = {

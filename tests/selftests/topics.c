@@ -473,6 +473,34 @@ TEST(patterns)
 	expect_bus_empty(_metadata);
 }
 
+TEST(wildcard_subscriptions)
+{
+	const struct param params[] = { OPEN_TO_ALL, { "max_user_wild", "4" },
+					{ "max_wild", "6" }, { } };
+	struct blipmq_unsubscribe unsub = { };
+	struct blipmq_subscribe sub;
+	int mine, other, i;
+
+	ASSERT_EQ(0, fresh_bus(params));
+	mine = bus_open(O_RDWR);
+	other = open_as(GOOD_UID);
+	ASSERT_EQ(0, make_ring(mine, 16, BLIPMQ_POLICY_DROP_OLDEST));
+	ASSERT_EQ(0, make_ring(other, 16, BLIPMQ_POLICY_DROP_OLDEST));
+	for (i = 0; i < 4; i++)
+		ASSERT_LT(0, unsub.id = subscribe(mine, i % 2 ? "mine.>" : "*", 0));
+	EXPECT_LIMIT(try_subscribe(mine, "*", &sub), sub, BLIPMQ_REASON_LIMIT_USER_WILD, 4);
+	EXPECT_LIMIT(try_subscribe(mine, "new.*", &sub), sub, BLIPMQ_REASON_LIMIT_USER_WILD, 4);
+	EXPECT_EQ(0, try_subscribe(mine, "exact", &sub));
+	for (i = 0; i < 2; i++)
+		ASSERT_LT(0, subscribe(other, "*", 0));
+	EXPECT_LIMIT(try_subscribe(other, "*", &sub), sub, BLIPMQ_REASON_LIMIT_WILD, 6);
+	ASSERT_EQ(0, do_unsubscribe(mine, &unsub));
+	EXPECT_EQ(0, try_subscribe(other, "*", &sub));
+	close(mine);
+	close(other);
+	expect_bus_empty(_metadata);
+}
+
 /* ---- How many may hear a topic ---- */
 
 #define RING_MAX	4
@@ -547,6 +575,12 @@ TEST_F(fanout, refused_by_patterns)
 {
 	ASSERT_LT(0, topic(self->f.pub, "fan.out"));
 	expect_full(_metadata, &self->f, "fan.*", "*.out");
+}
+
+/* No topic of it could have more, so a pattern has not either. */
+TEST_F(fanout, refused_before_topics)
+{
+	expect_full(_metadata, &self->f, "fan.*", "fan.*");
 }
 
 /* ---- What is left of many ---- */

@@ -502,6 +502,82 @@ TEST(crowd_on_one_topic)
 	expect_bus_empty(_metadata);
 }
 
+/* ---- Those who want to hear everything many times ---- */
+
+#define CRAM_EACH	256	/* tries for a pattern; 64 of a ring pass */
+#define CRAM_RING	64
+#define CRAM_RINGS	5	/* of another user each two */
+
+static const char * const crams[] = { ">", "*.>", "*.*" };
+
+/* As often as it is let. Return: how often that was. */
+static unsigned int cram(int fd)
+{
+	unsigned int i, nr = 0;
+
+	for (i = 0; i < CRAM_EACH * ARRAY_SIZE(crams); i++)
+		nr += subscribe(fd, crams[i % ARRAY_SIZE(crams)], 0) > 0;
+	return nr;
+}
+
+/* A user who may only subscribe, before there is any topic: others have theirs. */
+TEST(crammed_by_one)
+{
+	const struct param params[] = { { "mode", "0774" }, { } };
+	struct consumer c;
+	int bad, pub;
+
+	ASSERT_EQ(0, fresh_bus(params));
+	bad = open_as(BAD_UID);
+	pub = bus_open(O_RDWR);
+	ASSERT_EQ(0, make_ring(bad, 256, BLIPMQ_POLICY_DROP_OLDEST));
+	EXPECT_EQ(CRAM_RING * ARRAY_SIZE(crams), cram(bad));
+	ASSERT_EQ(0, consumer_open(&c, 16, 0, BLIPMQ_POLICY_DROP_OLDEST));
+	ASSERT_LT(0, subscribe(c.fd, "good.*", 0));
+	EXPECT_EQ(CRAM_RING + 1, publish(pub, "good.one", "x", 1));
+	ASSERT_LT(0, topic(pub, "good.two"));
+	EXPECT_EQ(CRAM_RING + 1, publish(pub, "good.two", "x", 1));
+	EXPECT_EQ(2, consumer_drain(&c));
+	consumer_close(&c);
+	close(bad);
+	close(pub);
+	expect_bus_empty(_metadata);
+}
+
+/* Several users, all they can: what does not hear a topic counts each message. */
+TEST(crammed_by_all)
+{
+	const struct param params[] = { OPEN_TO_ALL, { } };
+	unsigned int i, joined = 0, heard = 0, lost = 0;
+	int fds[CRAM_RINGS], pub;
+	struct blipmq_stats stats;
+
+	ASSERT_EQ(0, fresh_bus(params));
+	pub = bus_open(O_RDWR);
+	for (i = 0; i < CRAM_RINGS; i++) {
+		fds[i] = open_as(BAD_UID + i / 2);
+		ASSERT_EQ(0, make_ring(fds[i], 256, BLIPMQ_POLICY_DROP_OLDEST));
+		joined += cram(fds[i]);
+	}
+	/* Each pattern is full. */
+	EXPECT_EQ(CROWD_ALL * ARRAY_SIZE(crams), joined);
+	EXPECT_EQ(CROWD_ALL, publish(pub, "any.topic", "x", 1));
+	EXPECT_EQ(1, bus_event(BLIPMQ_EVENT_FANOUT));
+	for (i = 0; i < CRAM_RINGS; i++) {
+		ASSERT_EQ(0, ring_stats(fds[i], &stats));
+		heard += stats.queued;
+		lost += stats.drops[BLIPMQ_DROP_FANOUT];
+		EXPECT_EQ(stats.delivered, stats.queued + sum_drops(stats.drops));
+		close(fds[i]);
+	}
+	EXPECT_EQ(CROWD_ALL, heard);
+	EXPECT_EQ(joined - CROWD_ALL, lost);
+	close(pub);
+	expect_bus_empty(_metadata);
+}
+
+/* ---- A crowd of endpoints ---- */
+
 #define USER_ENDPOINTS	1024
 #define BUS_ENDPOINTS	"1100"
 

@@ -122,6 +122,8 @@ enum blipmq_reason {
 	BLIPMQ_REASON_STATS,		/* unknown kind of statistics */
 	BLIPMQ_REASON_NAMESPACE,	/* the network namespace is gone */
 	BLIPMQ_REASON_RIGHT_NONE,	/* the opener has no right at all on the bus */
+	BLIPMQ_REASON_LIMIT_WILD,	/* subscriptions to wildcard patterns of the bus [limit] */
+	BLIPMQ_REASON_LIMIT_USER_WILD,	/* of the user [limit] */
 	BLIPMQ_NR_REASONS,
 };
 
