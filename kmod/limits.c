@@ -143,9 +143,10 @@ int bmq_fanout_birth(struct bmq_topic *topic)
 	if (list.nr <= min3(limits->fanout, limits->fanout_user, limits->fanout_ring))
 		return BLIPMQ_REASON_NONE;
 
-	list.sub = kvmalloc_array(list.nr, sizeof(*list.sub), GFP_KERNEL_ACCOUNT);
+	/* Not charged, for a moment and for one at a time: so nobody is held up here. */
+	list.sub = kvmalloc_array(list.nr, sizeof(*list.sub), GFP_KERNEL);
 	chosen = kzalloc(struct_size(chosen, id, min(list.nr, limits->fanout)),
-			 GFP_KERNEL_ACCOUNT);
+			 BMQ_GFP_LOCKED);
 	if (!list.sub || !chosen) {
 		kvfree(list.sub);
 		kfree(chosen);

@@ -156,7 +156,7 @@ static struct bmq_trie_node *child_add(struct bmq_trie *trie,
 {
 	struct bmq_trie_node *node;
 
-	node = kzalloc(struct_size(node, token, len), GFP_KERNEL_ACCOUNT);
+	node = kzalloc(struct_size(node, token, len), BMQ_GFP_LOCKED);
 	if (!node)
 		return NULL;
 	node->parent = parent;

@@ -16,6 +16,9 @@
 #define BMQ_TRIE_BITS	8
 #define BMQ_TRIE_BUCKETS	(1 << BMQ_TRIE_BITS)
 
+/* Of what is allocated with the match lock held: see bmq_match_refill(). */
+#define BMQ_GFP_LOCKED	(GFP_NOWAIT | __GFP_ACCOUNT | __GFP_NOWARN)
+
 /**
  * struct bmq_trie_node - what patterns share up to a token
  * @hash:     among its siblings and cousins, by parent and token

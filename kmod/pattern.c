@@ -28,8 +28,7 @@ static int subs_room(struct bmq_pattern *pattern, struct bmq_bus *bus, u32 *at)
 		if (!old->sub[*at])
 			return 0;
 	}
-	subs = kzalloc(struct_size(subs, sub, nr ? 2 * nr : SUBS_FIRST),
-		       GFP_KERNEL_ACCOUNT);
+	subs = kzalloc(struct_size(subs, sub, nr ? 2 * nr : SUBS_FIRST), BMQ_GFP_LOCKED);
 	if (!subs)
 		return -ENOMEM;
 	subs->nr = nr ? 2 * nr : SUBS_FIRST;
@@ -49,7 +48,7 @@ static void subs_shrink(struct bmq_pattern *pattern, struct bmq_bus *bus)
 
 	if (old->nr <= SUBS_FIRST || pattern->nr_subs > old->nr / SUBS_SPARSE)
 		return;
-	subs = kzalloc(struct_size(subs, sub, old->nr / 2), GFP_KERNEL_ACCOUNT);
+	subs = kzalloc(struct_size(subs, sub, old->nr / 2), BMQ_GFP_LOCKED);
 	if (!subs)
 		return;
 	subs->nr = old->nr / 2;
@@ -192,7 +191,7 @@ static struct bmq_pattern *pattern_make(struct bmq_endpoint *ep,
 		return NULL;
 	}
 	*reason = BLIPMQ_REASON_MEMORY;
-	pattern = kzalloc(struct_size(pattern, text, len), GFP_KERNEL_ACCOUNT);
+	pattern = kzalloc(struct_size(pattern, text, len), BMQ_GFP_LOCKED);
 	if (!pattern)
 		return NULL;
 	memcpy(pattern->text, text, len);
@@ -290,6 +289,26 @@ static int join_topic(struct bmq_topic *topic, struct bmq_pattern *pattern)
 	return bmq_topic_attach(topic, pattern);
 }
 
+/* Join the next topic, or the one of an exact pattern. Return: 0 or -ENOMEM. */
+static int join_next(struct bmq_pattern *pattern, struct bmq_bus *bus)
+{
+	unsigned long id = pattern->cursor;
+	struct bmq_topic *topic;
+	int err = 0;
+
+	if (pattern->wild)
+		topic = xa_find_after(&bus->topics_by_id, &id, ULONG_MAX, XA_PRESENT);
+	else
+		topic = exact_topic(pattern, bus);
+	if (topic)
+		err = join_topic(topic, pattern);
+	if (err)
+		return err;
+	pattern->joined = !topic || !pattern->wild;
+	pattern->cursor = id;
+	return 0;
+}
+
 /*
  * Walk the topics by id upwards, from where the walk of this pattern stands; who
  * comes while another walks, walks on with it. Topics that are born meanwhile find
@@ -297,28 +316,18 @@ static int join_topic(struct bmq_topic *topic, struct bmq_pattern *pattern)
  */
 static int pattern_join(struct bmq_pattern *pattern, struct bmq_bus *bus)
 {
-	struct bmq_topic *topic;
-	unsigned int n = 0;
+	unsigned int n = 0, tries = 0;
 	int err;
 
-	if (!pattern->wild) {
-		topic = exact_topic(pattern, bus);
-		err = topic ? bmq_topic_attach(topic, pattern) : 0;
-		pattern->joined = !err;
-		return err;
-	}
 	while (!pattern->joined) {
-		topic = xa_find_after(&bus->topics_by_id, &pattern->cursor,
-				      ULONG_MAX, XA_PRESENT);
-		if (!topic) {
-			pattern->joined = true;
-			break;
-		}
-		err = join_topic(topic, pattern);
+		err = join_next(pattern, bus);
 		if (err) {
-			pattern->cursor--;
-			return err;
+			err = bmq_match_refill(bus, &tries);
+			if (err != -EAGAIN)
+				return err;
+			continue;
 		}
+		tries = 0;
 		if (++n % BMQ_MATCH_STEPS)
 			continue;
 		if (fatal_signal_pending(current))
@@ -412,51 +421,71 @@ static int wild_full(const struct bmq_endpoint *ep, u32 *detail)
 	return BLIPMQ_REASON_NONE;
 }
 
-static int sub_join(struct bmq_sub *sub, int *reason, u32 *detail)
+/* Let it count, if there is a place: between the look and that the lock is not dropped. */
+static int sub_enter(struct bmq_sub *sub, int *reason, u32 *detail)
 {
 	struct bmq_pattern *pattern = sub->pattern;
 	struct bmq_endpoint *ep = sub->ep;
+	unsigned int tries = 0;
+	int err;
+
+	do {
+		*reason = pattern_full(pattern, ep, detail);
+		if (!*reason && pattern->wild)
+			*reason = wild_full(ep, detail);
+		if (*reason)
+			return -ENOSPC;
+		err = subs_add(pattern, sub);
+		if (!err)
+			return 0;
+		*reason = BLIPMQ_REASON_MEMORY;
+		err = bmq_match_refill(ep->bus, &tries);
+	} while (err == -EAGAIN);
+	return err;
+}
+
+static int sub_join(struct bmq_sub *sub, int *reason, u32 *detail)
+{
 	int err;
 
 	*reason = BLIPMQ_REASON_MEMORY;
-	err = pattern_join(pattern, ep->bus);
+	err = pattern_join(sub->pattern, sub->ep->bus);
 	if (err)
 		return err;
-	/* From here on, until it counts, the lock is not dropped. */
-	*reason = pattern_full(pattern, ep, detail);
-	if (!*reason && pattern->wild)
-		*reason = wild_full(ep, detail);
-	if (*reason)
-		return -ENOSPC;
 	sub_set_deaf(sub, true);
-	err = subs_add(pattern, sub);
-	if (err) {
-		*reason = BLIPMQ_REASON_MEMORY;
+	err = sub_enter(sub, reason, detail);
+	if (err)
 		return err;
-	}
 	err = sub_recheck(sub, reason, detail);
 	if (err) {
-		subs_del(pattern, sub);
+		subs_del(sub->pattern, sub);
 		return err;
 	}
 	sub_set_deaf(sub, false);
 	return 0;
 }
 
+/* Find it or make it; the lock may be dropped before. */
 static struct bmq_pattern *pattern_get(struct bmq_endpoint *ep, const char *text,
 				       unsigned int len, int *reason, u32 *detail)
 {
-	struct bmq_named *named;
 	struct bmq_pattern *pattern;
+	struct bmq_named *named;
+	unsigned int tries = 0;
 
-	named = bmq_named_find(&ep->bus->patterns, text, len);
-	if (named)
-		pattern = container_of(named, struct bmq_pattern, named);
-	else
-		pattern = pattern_make(ep, text, len, reason, detail);
-	if (pattern)
-		pattern->refs++;
-	return pattern;
+	do {
+		named = bmq_named_find(&ep->bus->patterns, text, len);
+		if (named)
+			pattern = container_of(named, struct bmq_pattern, named);
+		else
+			pattern = pattern_make(ep, text, len, reason, detail);
+		if (pattern) {
+			pattern->refs++;
+			return pattern;
+		}
+	} while (*reason == BLIPMQ_REASON_MEMORY &&
+		 bmq_match_refill(ep->bus, &tries) == -EAGAIN);
+	return NULL;
 }
 
 /**

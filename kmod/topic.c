@@ -6,6 +6,9 @@
 
 #include "topic.h"
 
+#define REFILL		8192	/* bytes: larger ones do not stay charged */
+#define REFILL_TRIES	8
+
 /* ---- By text ---- */
 
 struct named_key {
@@ -65,12 +68,41 @@ struct bmq_topic *bmq_topic_find(struct bmq_bus *bus, const char *text,
 	return named ? container_of(named, struct bmq_topic, named) : NULL;
 }
 
-/* Let others at the match lock. */
+/* ---- The match lock ---- */
+
+/* Let others at it. */
 void bmq_match_relax(struct bmq_bus *bus)
 {
 	mutex_unlock(&bus->match_lock);
 	cond_resched();
 	mutex_lock(&bus->match_lock);
+}
+
+/**
+ * bmq_match_refill() - there was no memory: see whether there is, without the lock
+ * @bus:   its match lock is dropped, and taken again
+ * @tries: how often that was done for one allocation, 0 at first
+ *
+ * A memory cgroup above memory.high has who allocates sleep for seconds; one at
+ * memory.max has him reclaim, and may have somebody killed. With the match lock nobody
+ * waits for memory (BMQ_GFP_LOCKED), but here, and nobody is killed. What is charged
+ * here and freed stays at hand for the next of the cgroup on this CPU.
+ *
+ * Return: -EAGAIN: begin again from where the lock was taken; or -ENOMEM.
+ */
+int bmq_match_refill(struct bmq_bus *bus, unsigned int *tries)
+{
+	bool there;
+	void *mem;
+
+	if (++*tries > REFILL_TRIES)
+		return -ENOMEM;
+	mutex_unlock(&bus->match_lock);
+	mem = kmalloc(REFILL, GFP_KERNEL_ACCOUNT | __GFP_RETRY_MAYFAIL | __GFP_NOWARN);
+	there = mem;
+	kfree(mem);
+	mutex_lock(&bus->match_lock);
+	return there ? -EAGAIN : -ENOMEM;
 }
 
 /* ---- Life ---- */
@@ -247,7 +279,7 @@ static int patterns_grow(struct bmq_topic *topic)
 	u32 max = 2 * topic->max_patterns;
 	struct bmq_pattern **patterns, **old = topic->patterns;
 
-	patterns = kmalloc_array(max, sizeof(*patterns), GFP_KERNEL_ACCOUNT);
+	patterns = kmalloc_array(max, sizeof(*patterns), BMQ_GFP_LOCKED);
 	if (!patterns)
 		return -ENOMEM;
 	spin_lock(&topic->lock);
@@ -334,7 +366,7 @@ static struct bmq_topic *topic_alloc(struct bmq_bus *bus,
 {
 	struct bmq_topic *topic;
 
-	topic = kzalloc(struct_size(topic, text, len), GFP_KERNEL_ACCOUNT);
+	topic = kzalloc(struct_size(topic, text, len), BMQ_GFP_LOCKED);
 	if (!topic)
 		return NULL;
 	memcpy(topic->text, text, len);
@@ -371,8 +403,7 @@ static struct bmq_topic *topic_make(struct bmq_bus *bus,
 
 	topic->id = ++bus->last_topic;
 	idle_insert(topic);
-	if (xa_err(xa_store(&bus->topics_by_id, topic->id, topic,
-			    GFP_KERNEL_ACCOUNT)))
+	if (xa_err(xa_store(&bus->topics_by_id, topic->id, topic, BMQ_GFP_LOCKED)))
 		goto err_idle;
 	*reason = topic_match(topic, detail);
 	if (*reason)
@@ -396,6 +427,32 @@ err_idle:
 	return NULL;
 }
 
+/* Find it or make it; the lock may be dropped before. */
+static struct bmq_topic *topic_get(struct bmq_bus *bus, struct bmq_user *user,
+				   const char *text, unsigned int len, int *reason,
+				   u32 *detail)
+{
+	u64 since = ktime_get_ns();
+	unsigned int tries = 0;
+	struct bmq_topic *topic;
+	int err;
+
+	do {
+		topic = bmq_topic_find(bus, text, len);
+		if (topic)
+			return topic;
+		err = topic_limits(bus, user, since, reason, detail);
+		if (err)
+			continue;
+		topic = topic_make(bus, user, text, len, reason, detail);
+		if (topic)
+			return topic;
+		if (*reason == BLIPMQ_REASON_MEMORY)
+			err = bmq_match_refill(bus, &tries);
+	} while (err == -EAGAIN);
+	return NULL;
+}
+
 /**
  * bmq_topic_get() - the topic of a subject, made if there is none
  * @bus:    where
@@ -414,8 +471,6 @@ struct bmq_topic *bmq_topic_get(struct bmq_bus *bus,
 				      u32 *detail)
 {
 	struct bmq_topic *topic;
-	u64 since;
-	int err;
 
 	if (!hold) {
 		rcu_read_lock();
@@ -427,14 +482,8 @@ struct bmq_topic *bmq_topic_get(struct bmq_bus *bus,
 			return topic;
 	}
 
-	since = ktime_get_ns();
 	mutex_lock(&bus->match_lock);
-	do {
-		topic = bmq_topic_find(bus, text, len);
-		err = topic ? 0 : topic_limits(bus, user, since, reason, detail);
-	} while (err == -EAGAIN);
-	if (!topic && !err)
-		topic = topic_make(bus, user, text, len, reason, detail);
+	topic = topic_get(bus, user, text, len, reason, detail);
 	if (topic) {
 		kref_get(&topic->ref);
 		if (hold)

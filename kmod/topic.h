@@ -137,6 +137,7 @@ struct bmq_topic {
 struct bmq_topic *bmq_topic_find(struct bmq_bus *bus, const char *text,
 				 unsigned int len);
 void bmq_match_relax(struct bmq_bus *bus);
+int bmq_match_refill(struct bmq_bus *bus, unsigned int *tries);
 struct bmq_topic *bmq_topic_get(struct bmq_bus *bus,
 				struct bmq_user *user, const char *text,
 				      unsigned int len, bool hold, int *reason,

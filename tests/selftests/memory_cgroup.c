@@ -186,6 +186,155 @@ TEST_F(cgroup, memory_max)
 	EXPECT_EQ(3, in->done);
 }
 
+/* ---- Topics and patterns of a group that has no memory ---- */
+
+#define WARM		64	/* topics before the group is entered */
+
+struct topics_in {
+	int fd;
+	/* What became of it; shared. */
+	unsigned int done;
+	int error;
+	__u32 reason;
+	bool ready;
+	bool go;
+};
+
+/* A child that makes topics until there is no memory. */
+static int topics_in(void *arg)
+{
+	struct topics_in *in = arg;
+	char subject[32], pid[16];
+	struct blipmq_message m = { .subject = ptr_u64(subject) };
+	struct blipmq_publish pub = { .messages = ptr_u64(&m), .nr = 1 };
+
+	snprintf(pid, sizeof(pid), "%d", getpid());
+	while (!in->error && in->done < 100000) {
+		if (in->done == WARM && cg_write(GROUP_A, "cgroup.procs", pid))
+			return 1;
+		m.subject_len = snprintf(subject, sizeof(subject), "made.%u", in->done);
+		in->error = do_publish(in->fd, &pub);
+		in->reason = pub.head.reason;
+		in->done += !in->error;
+	}
+	/* Whatever it did now would take memory. */
+	__atomic_store_n(&in->ready, true, __ATOMIC_RELEASE);
+	while (!__atomic_load_n(&in->go, __ATOMIC_ACQUIRE))
+		sched_yield();
+	return 0;
+}
+
+/* Who makes topics is told, and not killed. */
+TEST_F(cgroup, topics_at_memory_max)
+{
+	struct topics_in *in = shared(sizeof(*in));
+	pid_t pid;
+
+	in->fd = self->fd;
+	ASSERT_EQ(0, cg_write(GROUP_A, "memory.max", "4194304"));
+	pid = spawn(topics_in, in);
+	while (!__atomic_load_n(&in->ready, __ATOMIC_ACQUIRE))
+		ASSERT_EQ(-ETIME, reap_within(pid, 1));
+	ASSERT_EQ(0, cg_write(GROUP_A, "memory.max", "max"));
+	__atomic_store_n(&in->go, true, __ATOMIC_RELEASE);
+	EXPECT_EQ(0, reap(pid));
+	EXPECT_EQ(-ENOMEM, in->error);
+	EXPECT_EQ(BLIPMQ_REASON_MEMORY, in->reason);
+	EXPECT_LT(WARM + 1000, in->done);
+	EXPECT_EQ(0, cg_read(GROUP_A, "memory.events", "oom_kill "));
+	EXPECT_EQ(0, publish(self->fd, "made.by.another", "x", 1));
+	EXPECT_EQ(1, publish(self->fd, "cgroup.1", "x", 1));
+}
+
+#define WIDE_TOPICS	16000	/* one pattern more takes memory of each of them */
+#define BALLAST		(4u << 20)
+
+struct join_in {
+	int fd;
+	bool ready;		/* shared, as the following */
+	bool go;
+	bool done;
+};
+
+/* A child that goes to the group, fills it, and joins the topics. */
+static int join_in(void *arg)
+{
+	struct join_in *in = arg;
+	char pid[16], *ballast = malloc(BALLAST);
+
+	snprintf(pid, sizeof(pid), "%d", getpid());
+	if (cg_write(GROUP_A, "cgroup.procs", pid))
+		return 1;
+	memset(ballast, 1, BALLAST);
+	__atomic_store_n(&in->ready, true, __ATOMIC_RELEASE);
+	while (!__atomic_load_n(&in->go, __ATOMIC_ACQUIRE))
+		sched_yield();
+	if (subscribe(in->fd, "*.*", 0) < 0)
+		return 2;
+	__atomic_store_n(&in->done, true, __ATOMIC_RELEASE);
+	pause();
+	return 0;
+}
+
+/* Where in the kernel a task sleeps. */
+static bool stack_of(pid_t pid, char *text, size_t size)
+{
+	char path[32];
+	ssize_t n;
+	int fd;
+
+	snprintf(path, sizeof(path), "/proc/%d/stack", pid);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return false;
+	n = read(fd, text, size - 1);
+	text[n > 0 ? n : 0] = 0;
+	close(fd);
+	return n >= 0;
+}
+
+/* A group above memory.high sleeps; not while it holds what everybody needs. */
+TEST_F(cgroup, throttled_without_lock)
+{
+	struct join_in *in = shared(sizeof(*in));
+	__u64 end = deadline_in(10);
+	bool seen = false;
+	char text[4096], subject[32];
+	int i, wide;
+	pid_t pid;
+
+	wide = bus_open(O_RDWR);
+	ASSERT_EQ(0, make_ring(wide, 16, BLIPMQ_POLICY_DROP_OLDEST));
+	ASSERT_LT(0, subscribe(wide, ">", 0));
+	ASSERT_LT(0, subscribe(wide, "wide.*", 0));
+	for (i = 0; i < WIDE_TOPICS; i++) {
+		snprintf(subject, sizeof(subject), "wide.%d", i);
+		ASSERT_EQ(2, publish(self->fd, subject, "", 0));
+	}
+	in->fd = bus_open(O_RDWR);
+	ASSERT_EQ(0, make_ring(in->fd, 16, BLIPMQ_POLICY_DROP_OLDEST));
+	pid = spawn(join_in, in);
+	while (!__atomic_load_n(&in->ready, __ATOMIC_ACQUIRE))
+		ASSERT_EQ(-ETIME, reap_within(pid, 1));
+	ASSERT_EQ(0, cg_write(GROUP_A, "memory.high", "65536"));
+	if (!stack_of(pid, text, sizeof(text)))
+		SKIP(goto out, "no stacks of tasks");
+	__atomic_store_n(&in->go, true, __ATOMIC_RELEASE);
+	while (!seen && now_ns() < end) {
+		ASSERT_TRUE(stack_of(pid, text, sizeof(text)));
+		seen = strstr(text, "handle_over_high");
+	}
+	EXPECT_TRUE(seen);
+	EXPECT_EQ(NULL, strstr(text, "bmq_pattern_subscribe")) {
+		TH_LOG("it sleeps in\n%s", text);
+	}
+	EXPECT_LT(0, subscribe(wide, "*.1", 0));
+out:
+	slay(pid);
+	close(in->fd);
+	close(wide);
+}
+
 /* ---- One user, many buses ---- */
 
 #define BUSES		12

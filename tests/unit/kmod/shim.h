@@ -257,6 +257,8 @@ static inline unsigned long find_next_zero_bit(const unsigned long *map,
 
 typedef unsigned int gfp_t;
 #define GFP_KERNEL_ACCOUNT	0u
+#define GFP_NOWAIT		0u
+#define __GFP_ACCOUNT		0u
 #define __GFP_RETRY_MAYFAIL	0u
 #define __GFP_NOWARN		0u
 #define __GFP_ZERO		0u
