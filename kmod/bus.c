@@ -123,7 +123,7 @@ static void limits_take(struct bmq_limits *limits)
 	pages = clamp(pages, PAGES_MIN, PAGES_MAX);
 	limits->budget = pages << PAGE_SHIFT;
 	limits->share = clamp(limits->share, 1u, 100u);
-	limits->fanout = clamp(limits->fanout, 1u, (u32)BMQ_FANOUT_BIRTH);
+	limits->fanout = clamp(limits->fanout, 1u, (u32)BMQ_FANOUT_MAX);
 	limits->fanout_ring = clamp(limits->fanout_ring, 1u, BMQ_CHUNK);
 	limits->wild = clamp(limits->wild, 1u, (u32)BMQ_WILD_SUBS);
 	limits->subscriptions = clamp(limits->subscriptions, 1u, (u32)U16_MAX);

@@ -282,7 +282,7 @@ static void deliver_all(struct bmq_batch *batch, u64 stamp)
 
 			if (!sub)
 				continue;
-			if (batch->nr_wake == BMQ_FANOUT_BIRTH ||
+			if (batch->nr_wake == BMQ_FANOUT_WAKES ||
 			    bmq_topic_mutes(topic, sub->id))
 				sub_mute(batch, sub);
 			else

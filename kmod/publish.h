@@ -14,6 +14,8 @@
 #include "topic.h"
 
 #define BMQ_FANOUT_STEPS	4096	/* descriptors written under one topic lock */
+/* Rings woken: of all who hear the topic, and of who joins while others leave. */
+#define BMQ_FANOUT_WAKES	(2 * BMQ_FANOUT_MAX)
 
 struct iov_iter;
 
@@ -54,7 +56,7 @@ struct bmq_batch {
 	struct bmq_endpoint *full;
 	struct bmq_need need;
 	unsigned int nr_wake;
-	struct bmq_endpoint *wake[BMQ_FANOUT_BIRTH];
+	struct bmq_endpoint *wake[BMQ_FANOUT_WAKES];
 	struct blipmq_message in[BMQ_CHUNK];
 	struct blipmq_result result[BMQ_CHUNK];
 	char subject[BLIPMQ_SUBJECT_MAX];

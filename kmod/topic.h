@@ -31,9 +31,9 @@
 
 #define BMQ_TOPIC_PATTERNS	2	/* of a topic, before an array is allocated */
 #define BMQ_MATCH_STEPS	256	/* topics looked at before the match lock is dropped */
-#define BMQ_FANOUT_BIRTH	256	/* subscriptions that hear one topic at the most */
+#define BMQ_FANOUT_MAX		256	/* subscriptions that hear one topic at the most */
 /* To wildcard patterns of a bus: with those of an exact one, BMQ_FANOUT_STEPS. */
-#define BMQ_WILD_SUBS		(4096 - BMQ_FANOUT_BIRTH)
+#define BMQ_WILD_SUBS		(4096 - BMQ_FANOUT_MAX)
 
 /* What topics and patterns have in common: they are found by text. */
 struct bmq_named {
