@@ -260,12 +260,16 @@ struct join_in {
 static int join_in(void *arg)
 {
 	struct join_in *in = arg;
-	char pid[16], *ballast = malloc(BALLAST);
+	void *ballast;
+	char pid[16];
 
 	snprintf(pid, sizeof(pid), "%d", getpid());
 	if (cg_write(GROUP_A, "cgroup.procs", pid))
 		return 1;
-	memset(ballast, 1, BALLAST);
+	ballast = mmap(NULL, BALLAST, PROT_READ | PROT_WRITE,
+		       MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+	if (ballast == MAP_FAILED)
+		return 1;
 	__atomic_store_n(&in->ready, true, __ATOMIC_RELEASE);
 	while (!__atomic_load_n(&in->go, __ATOMIC_ACQUIRE))
 		sched_yield();
