@@ -98,12 +98,13 @@ static unsigned int ring_ask(struct bmq_sub *sub, const struct bmq_chunk *chunk,
 	if (ring->stamp != stamp) {
 		ring->stamp = stamp;
 		ring->multiple = 0;
+		ring->spent = bmq_room_spent(sub->ep, now);
 	}
 	/* One that is deaf may begin to hear at any time: it is no part of this fan-out. */
 	if (sub->gone)
 		goto out;
 	sub->asked = stamp;
-	if (ring->broken || ring->closed || bmq_room_spent(sub->ep, now))
+	if (ring->broken || ring->closed || ring->spent)
 		goto out;
 	/* More subscriptions than slots: it never fits, and is lost there. */
 	if (ring_copies(ring, stamp) > ring->entries)
@@ -222,7 +223,7 @@ static bool policy_of(const struct bmq_sub *sub, u64 stamp, u32 *policy)
 	*policy = ring->policy;
 	if (*policy != BLIPMQ_POLICY_BLOCK)
 		return true;
-	if (!ring->multiple)
+	if (ring->spent)
 		*policy = BLIPMQ_POLICY_DROP_OLDEST;
 	return stamp && sub->asked == stamp;
 }

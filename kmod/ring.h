@@ -143,7 +143,8 @@ struct bmq_latch {
  * @closed:  nothing more goes in
  * @released_at: when @release moved last, as far as the kernel saw, ns
  * @stamp:   of the last fan-out that asked for room (fanout.c)
- * @multiple: for how many of its subscriptions; 0 if its policy is not in force
+ * @multiple: for how many of its subscriptions
+ * @spent:   its user had no budget left then: the policy is not in force
  * @copies_stamp: of the last fan-out that counted all of them
  * @copies:  what it counted
  * @cramped: may have more subscriptions on a topic than entries; only ever set
@@ -183,6 +184,7 @@ struct bmq_ring {
 	struct bmq_sub **subs;
 	u32 nr_subs;
 	u32 multiple;
+	bool spent;
 	u32 copies;
 	u64 stamp;
 	u64 copies_stamp;
