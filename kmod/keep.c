@@ -42,7 +42,7 @@ static struct bmq_held *held_find(struct bmq_ring *ring, u64 index)
 struct bmq_run *bmq_ring_keep(struct bmq_ring *ring, u64 index)
 {
 	struct bmq_held *held;
-	struct bmq_slot *slot;
+	union bmq_slot *slot;
 	struct bmq_run *run;
 
 	lockdep_assert_held(&ring->lock);
@@ -91,7 +91,7 @@ void bmq_ring_unkeep(struct bmq_ring *ring, struct bmq_run *run)
 bool bmq_ring_latch(struct bmq_ring *ring)
 {
 	struct bmq_latch *latch = &ring->latch;
-	struct bmq_slot *slot;
+	union bmq_slot *slot;
 
 	lockdep_assert_held(&ring->lock);
 	if (latch->valid)

@@ -76,12 +76,14 @@ void bmq_sub_leave(struct bmq_ring *ring, u16 slot, unsigned int nr)
 }
 
 /* Of @nr slots side by side: how many before one of another subscription, or an owner? */
-static unsigned int plain_slots(const struct bmq_slot *slot, unsigned int nr, u16 sub)
+static unsigned int plain_slots(const union bmq_slot *slot, unsigned int nr, u16 sub)
 {
+	const union bmq_slot mask = { .sub = U16_MAX, .flags = SLOT_OWNS };
+	const union bmq_slot plain = { .sub = sub };
 	unsigned int i;
 
 	for (i = 0; i < nr; i++) {
-		if (slot[i].sub != sub || slot[i].flags & SLOT_OWNS)
+		if ((slot[i].word & mask.word) != plain.word)
 			break;
 	}
 	return i;
@@ -91,7 +93,7 @@ static unsigned int plain_slots(const struct bmq_slot *slot, unsigned int nr, u1
 static void slots_leave(struct bmq_ring *ring, u64 end)
 {
 	while (ring->tail < end) {
-		const struct bmq_slot *slot = bmq_slot_at(ring, ring->tail);
+		const union bmq_slot *slot = bmq_slot_at(ring, ring->tail);
 		unsigned int nr = bmq_side_by_side(ring, ring->tail, end - ring->tail);
 		unsigned int plain = plain_slots(slot, nr, slot->sub);
 		bool owns = plain < nr && slot[plain].sub == slot->sub;
@@ -240,7 +242,7 @@ void bmq_move_claimed(struct bmq_ring *ring, unsigned int want)
 	bool again = false;
 
 	while (bmq_room(ring) < want && ring->tail < ring->claim) {
-		struct bmq_slot *slot = bmq_slot_at(ring, ring->tail);
+		union bmq_slot *slot = bmq_slot_at(ring, ring->tail);
 
 		if (!(slot->flags & SLOT_LIVE) || ring->tail < ring->release) {
 			slots_leave(ring, ring->tail + 1);

@@ -68,15 +68,19 @@ struct bmq_sub {
 };
 
 /**
- * struct bmq_slot - what the kernel knows of an entry
+ * union bmq_slot - what the kernel knows of an entry
  * @page:  first page of the run
  * @sub:   index of the subscription
  * @flags: SLOT_*
+ * @word:  all of it, for loops over many
  */
-struct bmq_slot {
-	u32 page;
-	u16 sub;
-	u16 flags;
+union bmq_slot {
+	struct {
+		u32 page;
+		u16 sub;
+		u16 flags;
+	};
+	u64 word;
 };
 
 /* A claimed message whose slot was needed; it has a reference of its own. */
@@ -161,7 +165,7 @@ struct bmq_ring {
 	struct blipmq_desc **desc;
 	struct page **pages;
 	unsigned int nr_pages;
-	struct bmq_slot *slots;
+	union bmq_slot *slots;
 	struct bmq_held *held;
 
 	spinlock_t lock ____cacheline_aligned;
@@ -217,13 +221,19 @@ enum bmq_ring_mode {
  * @run:    where
  * @header: there
  * @offset: as in its descriptors
- * @length: of the payload
+ * @length: of the payload, likewise
+ * @place:  both, for loops over many
  */
 struct bmq_msg {
 	struct bmq_run *run;
 	struct blipmq_header *header;
-	u32 offset;
-	u32 length;
+	union {
+		struct {
+			u32 offset;
+			u32 length;
+		};
+		u64 place;
+	};
 };
 
 /**

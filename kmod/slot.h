@@ -26,7 +26,7 @@ bool bmq_drop_head(struct bmq_ring *ring, unsigned int nr, enum blipmq_drop why)
 unsigned int bmq_make_room(struct bmq_ring *ring, unsigned int want, u32 policy,
 			   enum blipmq_drop *why);
 
-static inline struct bmq_slot *bmq_slot_at(const struct bmq_ring *ring, u64 index)
+static inline union bmq_slot *bmq_slot_at(const struct bmq_ring *ring, u64 index)
 {
 	return &ring->slots[index & (ring->entries - 1)];
 }

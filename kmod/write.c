@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /* The ring: what enters it. See ring.h and uapi/linux/blipmq.h. */
+#include <linux/build_bug.h>
 #include <linux/minmax.h>
 #include <linux/string.h>
 
@@ -116,28 +117,35 @@ void bmq_chunk_cut(struct bmq_chunk *chunk, unsigned int nr)
 
 /* ---- Delivery ---- */
 
+/* As its descriptor begins: offset and length are one word there as well. */
+static void write_place(struct blipmq_desc *desc, u64 place)
+{
+	BUILD_BUG_ON(offsetof(struct blipmq_desc, length) != sizeof(u32));
+	WRITE_ONCE(*(u64 *)desc, place);
+}
+
 /* Write @nr entries, not across a page of descriptors. */
 static void write_span(struct bmq_ring *ring, const struct bmq_sub *sub,
 		       const struct bmq_msg *msg, unsigned int nr, u32 flags)
 {
-	const struct bmq_slot owner = {
+	const union bmq_slot owner = {
 		.page = msg->run->first,
 		.sub = sub->slot,
 		.flags = SLOT_LIVE,
 	};
 	struct blipmq_desc *desc = bmq_ring_desc(ring, ring->prod);
-	struct bmq_slot *slot = bmq_slot_at(ring, ring->prod);
+	union bmq_slot *slot = bmq_slot_at(ring, ring->prod);
 	const u64 cookie = sub->cookie;
 	unsigned int i;
 
 	for (i = 0; i < nr; i++) {
 		/* A subscriber may be copying the entry of the lap before; its claim fails. */
-		WRITE_ONCE(desc[i].offset, msg[i].offset);
-		WRITE_ONCE(desc[i].length, msg[i].length | flags);
+		write_place(&desc[i], msg[i].place);
 		WRITE_ONCE(desc[i].cookie, cookie);
-		slot[i] = owner;
-		flags = 0;
+		slot[i].word = owner.word;
 	}
+	if (flags)
+		WRITE_ONCE(desc->length, msg->length | flags);
 	ring->prod += nr;
 }
 

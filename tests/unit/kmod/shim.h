@@ -33,6 +33,7 @@ typedef uint64_t u64;
 #define container_of(ptr, type, member) \
 	((type *)((char *)(ptr) - offsetof(type, member)))
 #define WARN_ON_ONCE(condition)	assert(!(condition))
+#define BUILD_BUG_ON(condition)	_Static_assert(!(condition), #condition)
 #define cond_resched()		((void)0)
 
 /* ---- Arithmetic ---- */
