@@ -247,6 +247,13 @@ int blipmq_stats(struct blipmq *b, unsigned int kind, uint32_t id,
 
 /* Do not map the ring; receive by blipmq_recv() only. */
 #define BLIPMQ_RING_COPY	(1u << 0)
+/*
+ * A receiving call lets others have the processor once before it sleeps. On a machine
+ * with more to do than processors more messages wait when it comes back, and nobody has
+ * to wake it; but a message that comes meanwhile waits for the scheduler. Mapped rings
+ * only.
+ */
+#define BLIPMQ_RING_YIELD	(1u << 1)
 
 /**
  * struct blipmq_ring_opts - how to make a ring; zero stands for the default

@@ -30,6 +30,7 @@ struct blipmq__map {
  * @consume: enum blipmq__consume; set once, after all that follows
  * @entries: of the ring
  * @spin:    nanoseconds to look at it before sleeping
+ * @yield:   give way before sleeping
  * @store, @ring, @control: mappings
  * @reader:  if @consume is CONSUME_MAPPED
  */
@@ -41,6 +42,7 @@ struct blipmq {
 	atomic_int consume;
 	uint32_t entries;
 	int64_t spin;
+	bool yield;
 	struct blipmq__map store;
 	struct blipmq__map ring;
 	struct blipmq__map control;

@@ -15,7 +15,7 @@ static int opts_read(const struct blipmq_ring_opts *opts, struct blipmq_ring_opt
 
 	if (error)
 		return error;
-	if (known->flags & ~BLIPMQ_RING_COPY || known->reserved)
+	if (known->flags & ~(BLIPMQ_RING_COPY | BLIPMQ_RING_YIELD) || known->reserved)
 		return blipmq__fail(-EINVAL, BLIPMQ_REASON_OPTIONS, 0);
 	if (known->spin_us > BLIPMQ_SPIN_US_MAX)
 		return blipmq__fail(-EINVAL, BLIPMQ_REASON_SPIN, BLIPMQ_SPIN_US_MAX);
@@ -153,6 +153,7 @@ static int ring_make(struct blipmq *b, const struct blipmq_ring_opts *opts)
 		return error;
 	b->entries = opts->entries;
 	b->spin = opts->spin_us * BLIPMQ_USEC;
+	b->yield = opts->flags & BLIPMQ_RING_YIELD;
 	consume = opts->flags & BLIPMQ_RING_COPY ? CONSUME_COPYING : ring_attach(b, &ring);
 	if (consume < 0)
 		return consume;

@@ -3,6 +3,7 @@
 #define _GNU_SOURCE	/* ppoll() */
 #include <errno.h>
 #include <poll.h>
+#include <sched.h>
 #include <time.h>
 
 #include "endpoint.h"
@@ -120,20 +121,27 @@ static inline void cpu_relax(void)
 #endif
 }
 
+/* Is there something to tell the caller? */
+static bool look(const struct blipmq *b)
+{
+	uint64_t claim;
+
+	return blipmq_words_waiting(&b->reader.words, &claim) ||
+	       blipmq_words_broken(&b->reader.words);
+}
+
 /* Looks at the ring for a while: true if something waits. */
 static bool spin(const struct blipmq *b, int64_t deadline)
 {
 	enum { LOOKS = 64 };	/* for one at the clock */
 	int64_t end = blipmq__now() + b->spin;
-	uint64_t claim;
 	int i;
 
 	if (end > deadline)
 		end = deadline;
 	do {
 		for (i = 0; i < LOOKS; i++) {
-			if (blipmq_words_waiting(&b->reader.words, &claim) ||
-			    blipmq_words_broken(&b->reader.words))
+			if (look(b))
 				return true;
 			cpu_relax();
 		}
@@ -149,6 +157,8 @@ int blipmq__sleep(struct blipmq *b, int64_t deadline)
 	if (blipmq__consume(b) == CONSUME_COPYING)
 		return sleep_polling(b, deadline);
 	if (b->spin && spin(b, deadline))
+		return 0;
+	if (b->yield && !sched_yield() && look(b))
 		return 0;
 	return sleep_mapped(b, 1, 0, deadline);
 }

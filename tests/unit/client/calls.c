@@ -273,7 +273,7 @@ static void test_ring_opts(void)
 		struct blipmq_ring_opts opts;
 		uint32_t later;
 	} newer = { .opts = { .sz = sizeof(newer), .flags = BLIPMQ_RING_COPY }, .later = 1 };
-	struct blipmq_ring_opts opts = { .sz = sizeof(opts), .flags = BLIPMQ_RING_COPY << 1 };
+	struct blipmq_ring_opts opts = { .sz = sizeof(opts), .flags = BLIPMQ_RING_YIELD << 1 };
 	struct blipmq b;
 	uint32_t id;
 

@@ -272,6 +272,39 @@ static void test_sleepers(void)
 	test_done("wait: two sleepers, the smaller wish holds for both");
 }
 
+/* What others do while the caller gives way: instead of the C library's. */
+static struct sim *gives_way;
+
+int sched_yield(void)
+{
+	if (gives_way)
+		sim_publish(gives_way, 7);
+	else
+		usleep(1);
+	return 0;
+}
+
+/* A message that comes while the call gives way is taken without a sleep. */
+static void test_yield(void)
+{
+	struct sim *sim = sim_new(ENTRIES, HELD, BLIPMQ_POLICY_DROP_OLDEST);
+	struct blipmq_view view;
+	int yield;
+
+	for (yield = 0; yield <= 1; yield++) {
+		sim->b.yield = yield;
+		gives_way = sim;
+		poison(&view, sizeof(view));
+		EXPECT(blipmq_next(&sim->b, &view, BLIPMQ_MSEC) == (yield ? 1 : -EAGAIN));
+		gives_way = NULL;
+	}
+	EXPECT(sim_check(&view) == 7);
+	EXPECT(sim->waits == 1);
+	EXPECT(!blipmq_release(&sim->b, &view, 1));
+	sim_free(sim);
+	test_done("yield: what comes meanwhile is taken without a sleep");
+}
+
 /* ---- Threads ---- */
 
 #define THREADS_MAX	4
@@ -513,6 +546,7 @@ int main(int argc, char **argv)
 	test_recv();
 	test_mark();
 	test_sleepers();
+	test_yield();
 	for (i = 0; i < ARRAY_SIZE(stresses); i++)
 		test_stress(&stresses[i]);
 	return test_end();

@@ -353,6 +353,7 @@ static int call_wait(struct sim *sim, struct blipmq_wait *wait)
 
 	pthread_mutex_lock(&sim->queue);
 	sim->kicks += !wait->deadline;
+	sim->waits += !!wait->deadline;
 	pthread_cond_broadcast(&sim->room);
 	while (waiting(sim) < wait->min && !error) {
 		if (sim->gone)

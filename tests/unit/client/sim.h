@@ -60,6 +60,7 @@ struct sim {
 	pthread_cond_t room;
 	uint64_t wakes;
 	uint64_t kicks;
+	uint64_t waits;		/* calls that may sleep */
 	bool gone;
 };
 
