@@ -14,6 +14,7 @@
 /* Of struct transport_ops */
 #define OPTION_IN_PLACE	(1u << 0)	/* batches are written in place, not pointed to */
 #define OPTION_MARK	(1u << 1)	/* subscribers sleep until workload.mark wait */
+#define OPTION_YIELD	(1u << 2)	/* subscribers give way before they sleep */
 
 /**
  * struct peer - one process's endpoint
@@ -148,6 +149,7 @@ static int blipmq_open_subscriber(struct transport *t, unsigned int index)
 		.sz = sizeof(opts),
 		.entries = t->work->entries,
 		.policy = BLIPMQ_POLICY_BLOCK,
+		.flags = t->ops->option & OPTION_YIELD ? BLIPMQ_RING_YIELD : 0,
 	};
 	struct peer *p;
 	int rc;
@@ -220,6 +222,16 @@ const struct transport_ops blipmq_inplace_ops = {
 	.bar = 0.7,
 	.batch = MAX_BATCH,
 	.option = OPTION_IN_PLACE,
+	.publish = publish_in_place,
+	BLIPMQ_OPS,
+};
+
+const struct transport_ops blipmq_yield_ops = {
+	.name = "blipmq-yield",
+	.summary = "written in place, one flush for a batch; gives way, then sleeps",
+	.against = "shm-yield",
+	.batch = MAX_BATCH,
+	.option = OPTION_IN_PLACE | OPTION_YIELD,
 	.publish = publish_in_place,
 	BLIPMQ_OPS,
 };

@@ -21,6 +21,8 @@ static const struct transport_ops * const transports[] = {
 	&blipmq_array_ops,
 	&blipmq_inplace_ops,
 	&blipmq_mark_ops,
+	&shmring_yield_ops,
+	&blipmq_yield_ops,
 	&seqpacket_batch_ops,
 	&shmring_single_ops,
 	&blipmq_single_ops,
@@ -56,8 +58,8 @@ static void print_help(void)
 	      "  -e, --entries N       messages that a subscriber may lag behind (1024)\n"
 	      "  -n, --messages N      messages of a show, in batches (65536)\n"
 	      "  -1, --singles N       messages of a show, one a call (8192)\n"
-	      "  -m, --mark N          low-water mark, in messages (64)\n"
-	      "  -d, --max-delay N     microseconds that a message may wait for others (1000)\n"
+	      "  -m, --mark N          low-water mark, in messages (half of --entries)\n"
+	      "  -d, --max-delay N     microseconds that a message may wait for others (10000)\n"
 	      "  -r, --rounds N        rounds (9); slow transports have a show in every third\n"
 	      "  -t, --transports A,B  only these\n"
 	      "  -T, --turns           publisher and subscribers take turns, nobody is woken\n"
@@ -268,8 +270,7 @@ int main(int argc, char **argv)
 			.subscribers = 8,
 			.size = 256,
 			.entries = 1024,
-			.mark = 64,
-			.max_delay = 1000,
+			.max_delay = 10000,
 		},
 		.rounds = 9,
 		.deadline = 60,
@@ -280,6 +281,8 @@ int main(int argc, char **argv)
 	sigset_t child;
 
 	parse_options(&o, argc, argv);
+	if (!o.work.mark)
+		o.work.mark = o.work.entries > 1 ? o.work.entries / 2 : 1;
 	choose_rows(&report, &o);
 	/* Whoever started us may have ignored it; then nobody would be left to wait for. */
 	signal(SIGCHLD, SIG_DFL);

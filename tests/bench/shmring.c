@@ -9,10 +9,14 @@
  * the ring seems full, and then sleeps until a quarter of the ring is free. There
  * is no protection whatever: any process can write anything anywhere.
  */
+#include <sched.h>
 #include <sys/mman.h>
 
 #include "futex.h"
 #include "transport.h"
+
+/* Of struct transport_ops */
+#define OPTION_YIELD	(1u << 0)	/* readers give way before they sleep */
 
 #define LINE __attribute__((aligned(CACHE_LINE)))
 
@@ -183,7 +187,7 @@ static int shmring_open_subscriber(struct transport *t, unsigned int index)
 	return 0;
 }
 
-static uint64_t wait_messages(struct shmring *r)
+static uint64_t wait_messages(struct shmring *r, bool yield)
 {
 	struct log *log = r->log;
 	uint64_t head;
@@ -193,6 +197,11 @@ static uint64_t wait_messages(struct shmring *r)
 		head = __atomic_load_n(&log->head, __ATOMIC_ACQUIRE);
 		if (head != r->next)
 			return head;
+		if (yield) {
+			yield = false;
+			sched_yield();
+			continue;
+		}
 		seen = __atomic_load_n(&log->wake, __ATOMIC_ACQUIRE);
 		__atomic_store_n(&log->sleeping, 1, __ATOMIC_RELAXED);
 		__atomic_thread_fence(__ATOMIC_SEQ_CST);
@@ -222,7 +231,7 @@ static void pass(struct shmring *r)
 static int shmring_receive(struct transport *t, struct check *check)
 {
 	struct shmring *r = t->local;
-	uint64_t end = wait_messages(r);
+	uint64_t end = wait_messages(r, t->ops->option & OPTION_YIELD);
 	struct slot *slot;
 
 	if (end - r->next > MAX_BURST)
@@ -248,6 +257,14 @@ const struct transport_ops shmring_batch_ops = {
 	.name = "shm-batch",
 	.summary = "shared-memory log, futexes; one commit and one wake for a batch",
 	.batch = MAX_BATCH,
+	SHMRING_OPS,
+};
+
+const struct transport_ops shmring_yield_ops = {
+	.name = "shm-yield",
+	.summary = "likewise; readers give way, then sleep",
+	.batch = MAX_BATCH,
+	.option = OPTION_YIELD,
 	SHMRING_OPS,
 };
 

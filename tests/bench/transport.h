@@ -174,11 +174,13 @@ static inline size_t round_up_line(size_t bytes)
 /* blipmq.c */
 extern const struct transport_ops blipmq_array_ops;
 extern const struct transport_ops blipmq_inplace_ops;
+extern const struct transport_ops blipmq_yield_ops;
 extern const struct transport_ops blipmq_mark_ops;
 extern const struct transport_ops blipmq_single_ops;
 extern const struct transport_ops blipmq_single_mark_ops;
 /* shmring.c */
 extern const struct transport_ops shmring_batch_ops;
+extern const struct transport_ops shmring_yield_ops;
 extern const struct transport_ops shmring_single_ops;
 /* seqpacket.c */
 extern const struct transport_ops seqpacket_batch_ops;
