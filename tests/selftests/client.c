@@ -84,7 +84,8 @@ TEST_F(client, ring_refused)
 		       blipmq_ring(b, RING(.policy = BLIPMQ_NR_POLICIES)));
 	EXPECT_REFUSED(-EINVAL, BLIPMQ_REASON_SPIN, BLIPMQ_SPIN_US_MAX,
 		       blipmq_ring(b, RING(.spin_us = BLIPMQ_SPIN_US_MAX + 1)));
-	EXPECT_REFUSED(-EINVAL, BLIPMQ_REASON_OPTIONS, 0, blipmq_ring(b, RING(.flags = 2)));
+	EXPECT_REFUSED(-EINVAL, BLIPMQ_REASON_OPTIONS, 0,
+		       blipmq_ring(b, RING(.flags = BLIPMQ_RING_YIELD << 1)));
 	/* None of these made one. */
 	EXPECT_EQ(0, blipmq_ring(b, RING(.entries = 8)));
 	EXPECT_EQ(2, blipmq_held(b));
