@@ -292,6 +292,7 @@ TEST_F(block, sleeps_while_slots_are_few)
 {
 	struct consumer *c = &self->pair.c;
 	struct blipmq_desc d;
+	unsigned int taken;
 	struct pusher p;
 	__u64 index;
 
@@ -300,10 +301,11 @@ TEST_F(block, sleeps_while_slots_are_few)
 	ASSERT_EQ(1, consumer_claim(c, &d, 1, &index));
 	consumer_release(c, index + 1);
 	expect_sleeping(_metadata, &p);
-	EXPECT_EQ(7, consumer_drain(c));
+	/* The last message may come while we take those before it. */
+	taken = consumer_drain(c);
 	push_end(_metadata, &p);
 	EXPECT_EQ(5, p.pub.done);
-	EXPECT_EQ(2, consumer_drain(c));
+	EXPECT_EQ(7 + 2, taken + consumer_drain(c));
 }
 
 /* Likewise who polls. */
