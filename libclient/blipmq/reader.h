@@ -56,8 +56,8 @@ struct blipmq_taken {
  * @first:     number of the oldest claim that release has not passed
  * @next:      number of the next claim: @next - @first are out
  * @nr_done:   of these, finished
- * @taken:     a queue of records; the first one has the claim before @first, or is
- *             behind it
+ * @taken:     a queue of records; the first one has the last claim that release passed,
+ *             or begins with the oldest that is out
  * @taken_first, @taken_next: ends of the queue, counted for ever
  * @done:      by number: finished out of turn
  * @sleepers:  threads that sleep, or are about to
@@ -184,28 +184,58 @@ BLIPMQ_LINKAGE inline int blipmq_reader_next(struct blipmq_reader *r,
 	return blipmq_reader_take(r, views, n, BLIPMQ_DESC_LENGTH);
 }
 
+/* Under the lock: which record has a claim that is out. */
+static inline uint64_t blipmq_reader_record(const struct blipmq_reader *r, uint64_t claim)
+{
+	uint64_t low = r->taken_first, high = r->taken_next, middle;
+
+	while (high - low > 1) {
+		middle = low + (high - low) / 2;
+		if (r->taken[middle & r->mask].number <= claim)
+			low = middle;
+		else
+			high = middle;
+	}
+	return low;
+}
+
 /* Under the lock: those of @views that are the oldest that are out, in order. */
 static inline unsigned int blipmq_reader_pass(struct blipmq_reader *r,
 					      const struct blipmq_view *views, unsigned int n)
 {
-	uint64_t first = r->first;
+	uint64_t first = r->first, stop = first, offset = 0;
+	const struct blipmq_taken *taken;
 	unsigned int i;
 
-	if (n > r->next - first)
-		n = (unsigned int)(r->next - first);
-	for (i = 0; i < n && views[i].claim == first + i; i++)
-		;
-	r->first = first + i;
+	for (i = 0; i < n && views[i].claim == first; i++, first++) {
+		if (first == stop) {
+			if (first == r->next)
+				break;
+			r->taken_first = blipmq_reader_record(r, first);
+			taken = &r->taken[r->taken_first & r->mask];
+			offset = taken->index - taken->number;
+			taken = &r->taken[(r->taken_first + 1) & r->mask];
+			stop = r->taken_first + 1 == r->taken_next ? r->next : taken->number;
+		}
+		if (views[i].index - first != offset)
+			break;
+	}
+	r->first = first;
 	return i;
 }
 
 /* Under the lock: finish one that is out, in whatever order. False if it is not. */
-static inline bool blipmq_reader_finish(struct blipmq_reader *r, uint64_t claim)
+static inline bool blipmq_reader_finish(struct blipmq_reader *r,
+					const struct blipmq_view *view)
 {
-	uint64_t *word = &r->done[(claim & r->mask) / BLIPMQ_DONE_BITS];
-	uint64_t bit = 1ULL << claim % BLIPMQ_DONE_BITS;
+	uint64_t *word = &r->done[(view->claim & r->mask) / BLIPMQ_DONE_BITS];
+	uint64_t bit = 1ULL << view->claim % BLIPMQ_DONE_BITS;
+	const struct blipmq_taken *taken;
 
-	if (claim - r->first >= r->next - r->first || *word & bit)
+	if (view->claim - r->first >= r->next - r->first || *word & bit)
+		return false;
+	taken = &r->taken[blipmq_reader_record(r, view->claim) & r->mask];
+	if (view->index - taken->index != view->claim - taken->number)
 		return false;
 	*word |= bit;
 	r->nr_done++;
@@ -221,14 +251,12 @@ static inline bool blipmq_reader_finish(struct blipmq_reader *r, uint64_t claim)
 	return true;
 }
 
-/* Under the lock, some were taken: the ring's entry behind the last that is passed. */
+/* Under the lock: where release goes, with all before @first finished. */
 static inline uint64_t blipmq_reader_end(struct blipmq_reader *r)
 {
 	const struct blipmq_taken *taken;
 
-	while (r->taken_first + 1 != r->taken_next &&
-	       r->taken[(r->taken_first + 1) & r->mask].number < r->first)
-		r->taken_first++;
+	r->taken_first = blipmq_reader_record(r, r->first - 1);
 	taken = &r->taken[r->taken_first & r->mask];
 	return taken->index + (r->first - taken->number);
 }
@@ -251,7 +279,7 @@ BLIPMQ_LINKAGE inline unsigned int blipmq_reader_release(struct blipmq_reader *r
 	first = r->first;
 	if (!r->nr_done)
 		i = blipmq_reader_pass(r, views, n);
-	while (i < n && blipmq_reader_finish(r, views[i].claim))
+	while (i < n && blipmq_reader_finish(r, &views[i]))
 		i++;
 	/* Under the lock, or an older end could be stored over a newer one. */
 	if (r->first != first) {
