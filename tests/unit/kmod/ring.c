@@ -518,6 +518,81 @@ static void test_pins(void)
 	test_done("pins are counted in pages, and bounded");
 }
 
+/* A message that has a run of @pages to itself; the caller has a reference on it. */
+static void message_make_large(struct scene *s, unsigned int pages, struct bmq_msg *msg)
+{
+	int reason;
+	u32 detail;
+
+	msg->run = bmq_store_take(&s->store, s->account, pages, &reason, &detail);
+	assert(msg->run);
+	msg->header = bmq_run_at(msg->run, 0);
+	msg->offset = bmq_run_units(msg->run, BLIPMQ_ALIGN);
+	msg->length = sizeof(u32);
+	memcpy(bmq_run_at(msg->run, BLIPMQ_ALIGN), &s->next, sizeof(u32));
+	s->next++;
+}
+
+static unsigned int publish_large(struct scene *s, unsigned int pages)
+{
+	struct bmq_chunk chunk;
+	struct bmq_msg msg;
+	unsigned int got;
+
+	message_make_large(s, pages, &msg);
+	bmq_chunk_begin(&chunk, &msg, 1);
+	got = chunk_deliver(s, &chunk, 1, s->ring.policy);
+	bmq_run_put(&s->store, msg.run, 1);
+	return got;
+}
+
+/* What is held leaves too little for the new one: then no older one makes way for it. */
+static void test_pins_held(void)
+{
+	static struct scene s;
+	struct claimed held, c;
+	unsigned int i;
+
+	scene_begin(&s, 4, 4, BLIPMQ_POLICY_DROP_OLDEST);
+	EXPECT(publish_large(&s, bmq_pin_limit(s.user) - 1) == 1);
+	EXPECT(claim_one(&s, &held));
+	take_one(&s, &held);
+	EXPECT(publish(&s, 4, 1, 1) == 4);	/* the large one leaves its slot */
+	for (i = 0; i < 3; i++) {
+		EXPECT(claim_one(&s, &c));
+		take_one(&s, &c);
+	}
+	EXPECT(!publish_large(&s, 2));
+	EXPECT(s.sub[0]->drops[BLIPMQ_DROP_PINS] == 1);
+	EXPECT(claim_one(&s, &c));
+	take_one(&s, &c);
+	EXPECT(number_of(&s, &held.desc) == 1 && c.number == 5);
+	scene_end(&s);
+	test_done("nothing is dropped for pins that what is held leaves no room for");
+}
+
+/* A block ring that was asked takes the message, whatever its user's rings pin since. */
+static void test_pins_asked(void)
+{
+	static struct scene s;
+	struct bmq_chunk chunk;
+	struct bmq_msg msg;
+
+	scene_begin(&s, 4, 2, BLIPMQ_POLICY_BLOCK);
+	message_make_large(&s, 1, &msg);
+	bmq_chunk_begin(&chunk, &msg, 1);
+	spin_lock(&s.ring.lock);
+	EXPECT(bmq_ring_capacity(&s.ring, &chunk, 1, 1) == 1);
+	spin_unlock(&s.ring.lock);
+	atomic_long_add(bmq_pin_part(s.user), &s.user->pinned);
+	EXPECT(chunk_deliver(&s, &chunk, 1, BLIPMQ_POLICY_BLOCK) == 1);
+	atomic_long_sub(bmq_pin_part(s.user), &s.user->pinned);
+	bmq_run_put(&s.store, msg.run, 1);
+	EXPECT(!drops_of(s.sub[0]));
+	scene_end(&s);
+	test_done("a block ring that was asked is not refused for pins");
+}
+
 static long keep_error(struct scene *s, u64 index)
 {
 	struct bmq_run *run;
@@ -653,6 +728,8 @@ int main(void)
 	test_newest();
 	test_held_bound();
 	test_pins();
+	test_pins_held();
+	test_pins_asked();
 	test_keep_bounds();
 	test_latch();
 	test_random(BLIPMQ_POLICY_DROP_OLDEST, "drop-oldest");
