@@ -91,79 +91,65 @@ static void go_first(struct __test_metadata *_metadata)
 	ASSERT_EQ(0, sched_setscheduler(0, SCHED_FIFO | SCHED_RESET_ON_FORK, &param));
 }
 
-/* A full ring to wait for, of its own in each round. */
-static void full_begin(struct __test_metadata *_metadata, struct pusher *p, struct source *s,
-		       struct consumer *c)
+/* A full ring to wait for, of its own in each round; @end returns what it was expected to. */
+static void expect_ended(struct __test_metadata *_metadata, int (*end)(struct consumer *c),
+			 int expected)
 {
-	ASSERT_EQ(0, source_open(s, "full", LENGTH, 16));
-	ASSERT_EQ(0, consumer_open(c, 8, 0, BLIPMQ_POLICY_BLOCK));
-	ASSERT_EQ(1, subscribe(c->fd, "full", 0));
-	push_start(_metadata, p, s, 9, c);
+	struct consumer c;
+	struct pusher p;
+	struct source s;
+	int i, woken = 0;
+
+	go_first(_metadata);
+	for (i = 0; i < ROUNDS; i++) {
+		ASSERT_EQ(0, source_open(&s, "full", LENGTH, 16));
+		ASSERT_EQ(0, consumer_open(&c, 8, 0, BLIPMQ_POLICY_BLOCK));
+		ASSERT_EQ(1, subscribe(c.fd, "full", 0));
+		push_start(_metadata, &p, &s, 9, &c);
+		EXPECT_EQ(expected, end(&c));
+		woken += !is_asleep(p.tid);
+		push_end(_metadata, &p);
+		EXPECT_EQ(9, p.pub.done);
+		EXPECT_EQ(8, p.pub.delivered);
+		consumer_close(&c);
+		source_close(&s);
+	}
+	EXPECT_EQ(ROUNDS, woken);
 }
 
-static void full_end(struct __test_metadata *_metadata, struct pusher *p, struct source *s,
-		     struct consumer *c)
+static int end_unsubscribe(struct consumer *c)
 {
-	push_end(_metadata, p);
-	EXPECT_EQ(9, p->pub.done);
-	EXPECT_EQ(8, p->pub.delivered);
+	struct blipmq_unsubscribe unsub = { .id = 1 };
+
+	return do_unsubscribe(c->fd, &unsub);
+}
+
+static int end_close(struct consumer *c)
+{
 	consumer_close(c);
-	source_close(s);
+	return 0;
+}
+
+/* Whoever notices that it is broken. */
+static int end_break(struct consumer *c)
+{
+	consumer_store(consumer_claim_word(c), 1000);
+	return wait_for(c->fd, 1, 0);
 }
 
 TEST_F(block, unsubscribe_wakes)
 {
-	struct blipmq_unsubscribe unsub;
-	struct consumer c;
-	struct pusher p;
-	struct source s;
-	int i, woken = 0;
-
-	go_first(_metadata);
-	for (i = 0; i < ROUNDS; i++) {
-		full_begin(_metadata, &p, &s, &c);
-		unsub = (struct blipmq_unsubscribe){ .id = 1 };
-		EXPECT_EQ(0, do_unsubscribe(c.fd, &unsub));
-		woken += !is_asleep(p.tid);
-		full_end(_metadata, &p, &s, &c);
-	}
-	EXPECT_EQ(ROUNDS, woken);
+	expect_ended(_metadata, end_unsubscribe, 0);
 }
 
 TEST_F(block, close_wakes)
 {
-	struct consumer c;
-	struct pusher p;
-	struct source s;
-	int i, woken = 0;
-
-	go_first(_metadata);
-	for (i = 0; i < ROUNDS; i++) {
-		full_begin(_metadata, &p, &s, &c);
-		consumer_close(&c);
-		woken += !is_asleep(p.tid);
-		full_end(_metadata, &p, &s, &c);
-	}
-	EXPECT_EQ(ROUNDS, woken);
+	expect_ended(_metadata, end_close, 0);
 }
 
-/* Whoever notices that it is broken. */
 TEST_F(block, break_wakes)
 {
-	struct consumer c;
-	struct pusher p;
-	struct source s;
-	int i, woken = 0;
-
-	go_first(_metadata);
-	for (i = 0; i < ROUNDS; i++) {
-		full_begin(_metadata, &p, &s, &c);
-		consumer_store(consumer_claim_word(&c), 1000);
-		EXPECT_EQ(-EIO, wait_for(c.fd, 1, 0));
-		woken += !is_asleep(p.tid);
-		full_end(_metadata, &p, &s, &c);
-	}
-	EXPECT_EQ(ROUNDS, woken);
+	expect_ended(_metadata, end_break, -EIO);
 }
 
 /* Who was refused may try again, though the ring is as full as it was. */
