@@ -454,6 +454,12 @@ TEST_F(client, threads_spinning)
 					.policy = BLIPMQ_POLICY_BLOCK), 3);
 }
 
+TEST_F(client, threads_giving_way)
+{
+	crowd_run(_metadata, self, RING(.entries = 16, .held = 16, .flags = BLIPMQ_RING_YIELD,
+					.policy = BLIPMQ_POLICY_BLOCK), 3);
+}
+
 TEST_F(client, threads_copying)
 {
 	crowd_run(_metadata, self, RING(.entries = 16, .flags = BLIPMQ_RING_COPY,
