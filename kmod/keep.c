@@ -8,8 +8,6 @@
 
 #include "slot.h"
 
-/* ---- Keeping, and receiving by copy ---- */
-
 /* Held records are sorted by index. */
 static struct bmq_held *held_find(struct bmq_ring *ring, u64 index)
 {

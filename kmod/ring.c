@@ -1,7 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-/* The ring: what the kernel does to it. See ring.h and uapi/linux/blipmq.h. */
-#include <linux/atomic.h>
-#include <linux/err.h>
+/* The ring: the subscriber's words, and what leaves it. See ring.h and uapi/linux/blipmq.h. */
 #include <linux/ktime.h>
 #include <linux/minmax.h>
 #include <linux/rcupdate.h>
@@ -391,7 +389,7 @@ unsigned int bmq_ring_evict(struct bmq_ring *ring, const struct bmq_user *only,
 	if (ring->claim == ring->prod)
 		return 0;
 	bmq_move_claimed(ring, bmq_room(ring) +
-		     min_t(u64, ring->claim - ring->tail, BMQ_RING_STEPS));
+			 min_t(u64, ring->claim - ring->tail, BMQ_RING_STEPS));
 	for (nr = 0; nr < BMQ_RING_STEPS; nr++) {
 		if (ring->tail != ring->claim || ring->claim == ring->prod ||
 		    bmq_store_idle(ring->store, only) >= need)

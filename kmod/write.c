@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-/* The ring: what enters it. See ring.h and uapi/linux/blipmq.h. */
+/* The ring: what enters it, and what of it may. See ring.h and uapi/linux/blipmq.h. */
 #include <linux/build_bug.h>
 #include <linux/minmax.h>
 #include <linux/string.h>
@@ -19,7 +19,7 @@ static struct bmq_stretch *stretch_find(struct bmq_ring *ring, u32 page)
 	return NULL;
 }
 
-/* Would it, if all that stands in the ring left? */
+/* May the ring pin @nr pages, at the most that older messages can make way? */
 static bool pins_fit_empty(const struct bmq_ring *ring, unsigned long nr)
 {
 	const struct bmq_user *user = ring->user;
@@ -46,7 +46,7 @@ static bool make_pins(struct bmq_ring *ring, unsigned long nr, u32 policy)
 		    !pins_fit_empty(ring, nr))
 			return false;
 		bmq_move_claimed(ring, bmq_room(ring) +
-			     min_t(u64, ring->claim - ring->tail, BMQ_RING_STEPS));
+				 min_t(u64, ring->claim - ring->tail, BMQ_RING_STEPS));
 		if (ring->tail < ring->claim || ring->claim == ring->prod)
 			return false;
 		bmq_drop_head(ring, 1, BLIPMQ_DROP_PINS);
