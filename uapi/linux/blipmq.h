@@ -716,10 +716,10 @@ enum blipmq_stats_kind {
  * @topics, @patterns, @subscriptions, @endpoints: out (bus): how many exist
  * @events:     out (bus): by enum blipmq_event; of a ring BLIPMQ_EVENT_BROKEN alone
  *
- * A subscription has @delivered, @drops and @queued. What does not belong to the
- * kind is 0, and so is what belongs to a ring on an endpoint that has none. -EINVAL  kind, or @id
- * that is none of a subscription; -ENOENT  id; -ENXIO  a subscription is asked for
- * and there is no ring.
+ * A subscription has @delivered, @drops and @queued. What does not belong to
+ * the kind is 0, and so is what belongs to a ring on an endpoint that has none.
+ * -EINVAL  kind, or @id that is none of a subscription; -ENOENT  id; -ENXIO  a
+ * subscription is asked for and there is no ring.
  */
 struct blipmq_stats {
 	struct blipmq_head head;
