@@ -228,7 +228,7 @@ const struct transport_ops blipmq_inplace_ops = {
 
 const struct transport_ops blipmq_yield_ops = {
 	.name = "blipmq-yield",
-	.summary = "written in place, one flush for a batch; gives way, then sleeps",
+	.summary = "as blipmq-inplace, but readers give way before they sleep",
 	.against = "shm-yield",
 	.batch = MAX_BATCH,
 	.option = OPTION_IN_PLACE | OPTION_YIELD,

@@ -262,7 +262,7 @@ const struct transport_ops shmring_batch_ops = {
 
 const struct transport_ops shmring_yield_ops = {
 	.name = "shm-yield",
-	.summary = "likewise; readers give way, then sleep",
+	.summary = "as shm-batch, but readers give way before they sleep",
 	.batch = MAX_BATCH,
 	.option = OPTION_YIELD,
 	SHMRING_OPS,
