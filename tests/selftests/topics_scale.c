@@ -6,19 +6,12 @@
 #include <sys/resource.h>
 
 #include "hostile.h"
+#include "topics.h"
 
 #define TOPICS		100000
 #define TOPICS_DEBUG	20000
 #define SUBJECT		32	/* bytes for one */
 #define SAMPLES		400
-
-/* Refused with this error, for this reason, by this limit. */
-#define EXPECT_LIMIT(_err, _call, _arg, _reason, _detail) do { \
-	const struct blipmq_head *__head = &(_arg).head; \
-	EXPECT_EQ(_err, _call); \
-	EXPECT_EQ(_reason, __head->reason); \
-	EXPECT_EQ(_detail, __head->detail); \
-} while (0)
 
 static __u64 cpu_ns(void)
 {
@@ -237,51 +230,7 @@ TEST_TIMEOUT(many_topics, 120)
 	expect_bus_empty(_metadata);
 }
 
-/* ---- Patterns that overlap in every way ---- */
-
-#define OVERLAP_STEPS	1024	/* nodes of a look-up at the most */
-
-/* The variant of "t.t. ... .t" that has '*' where bits of @stars are. */
-static const char *variant(unsigned int tokens, unsigned int stars)
-{
-	static char text[64];
-	unsigned int i;
-
-	for (i = 0; i < tokens; i++) {
-		text[2 * i] = stars >> i & 1 ? '*' : 't';
-		text[2 * i + 1] = i + 1 < tokens ? '.' : 0;
-	}
-	return text;
-}
-
-static int subscribe_variants(int fd, unsigned int tokens, struct blipmq_subscribe *sub)
-{
-	unsigned int stars;
-	int ret = 0;
-
-	for (stars = 1; !ret && stars < 1u << tokens; stars++) {
-		const char *text = variant(tokens, stars);
-
-		*sub = (struct blipmq_subscribe){
-			.pattern = ptr_u64(text),
-			.pattern_len = strlen(text),
-		};
-		ret = do_subscribe(fd, sub);
-	}
-	return ret;
-}
-
-static int publish_text(int fd, const char *text, struct blipmq_publish *pub)
-{
-	static struct blipmq_message m;
-
-	m = (struct blipmq_message){ .subject = ptr_u64(text), .subject_len = strlen(text) };
-	*pub = (struct blipmq_publish){ .messages = ptr_u64(&m), .nr = 1 };
-	return do_publish(fd, pub);
-}
-
-/* As the bus is made, a user is stopped soon. */
-/* Killed while it joins: interrupted, and nothing that it could ask for was short. */
+/* ---- Killed while it joins ---- */
 
 #define WALKED		10000	/* topics */
 #define CUT_SHORT	10	/* calls that were */
@@ -315,6 +264,7 @@ static int joins(void *arg)
 	}
 }
 
+/* Interrupted, and nothing that it could ask for was short. */
 TEST(killed_while_joining)
 {
 	struct joiner *j = shared(sizeof(*j));
@@ -343,6 +293,43 @@ TEST(killed_while_joining)
 	expect_bus_empty(_metadata);
 }
 
+/* ---- Patterns that overlap in every way ---- */
+
+#define OVERLAP_STEPS	1024	/* nodes of a look-up at the most */
+
+/* The variant of "t.t. ... .t" that has '*' where bits of @stars are. */
+static const char *variant(unsigned int tokens, unsigned int stars)
+{
+	static char text[64];
+	unsigned int i;
+
+	for (i = 0; i < tokens; i++) {
+		text[2 * i] = stars >> i & 1 ? '*' : 't';
+		text[2 * i + 1] = i + 1 < tokens ? '.' : 0;
+	}
+	return text;
+}
+
+static int subscribe_variants(int fd, unsigned int tokens, struct blipmq_subscribe *sub)
+{
+	unsigned int stars;
+	int ret = 0;
+
+	for (stars = 1; !ret && stars < 1u << tokens; stars++)
+		ret = try_subscribe(fd, variant(tokens, stars), sub);
+	return ret;
+}
+
+static int publish_text(int fd, const char *text, struct blipmq_publish *pub)
+{
+	static struct blipmq_message m;
+
+	m = (struct blipmq_message){ .subject = ptr_u64(text), .subject_len = strlen(text) };
+	*pub = (struct blipmq_publish){ .messages = ptr_u64(&m), .nr = 1 };
+	return do_publish(fd, pub);
+}
+
+/* As the bus is made, a user is stopped soon. */
 TEST(overlapping_patterns_stop)
 {
 	const struct param params[] = { OPEN_TO_ALL, { } };
@@ -450,10 +437,9 @@ static int subscribe_crowd(uid_t uid, struct blipmq_subscribe *sub, int *err)
 {
 	int fd = open_as(uid);
 
-	*sub = (struct blipmq_subscribe){ .pattern = ptr_u64("crowd"), .pattern_len = 5 };
 	*err = make_ring(fd, 2, BLIPMQ_POLICY_DROP_OLDEST);
 	if (!*err)
-		*err = do_subscribe(fd, sub);
+		*err = try_subscribe(fd, "crowd", sub);
 	return fd;
 }
 
