@@ -135,6 +135,17 @@ TEST(after_many)
 #define AT_ONCE		16
 #define WALKED		2048	/* topics: a walk lets others at the lock */
 
+static void make_walk(struct __test_metadata *_metadata, int fd)
+{
+	char subject[32];
+	int i;
+
+	for (i = 0; i < WALKED; i++) {
+		snprintf(subject, sizeof(subject), "walk.%d", i);
+		ASSERT_LT(0, topic(fd, subject));
+	}
+}
+
 struct joiner {
 	pthread_barrier_t *start;
 	int fd;
@@ -157,15 +168,11 @@ TEST_F(fanout, joined_at_once)
 	struct joiner j[AT_ONCE];
 	pthread_t threads[AT_ONCE];
 	pthread_barrier_t start;
-	char subject[32];
 	int i, joined = 0;
 
 	/* The only topic that is nearly full is the first one that is looked at. */
 	ASSERT_LT(0, topic(self->f.pub, "fan.out"));
-	for (i = 0; i < WALKED; i++) {
-		snprintf(subject, sizeof(subject), "walk.%d", i);
-		ASSERT_LT(0, topic(self->f.pub, subject));
-	}
+	make_walk(_metadata, self->f.pub);
 	for (i = 0; i < USER_MAX - 1; i++)
 		ASSERT_LT(0, subscribe(self->f.fd[i % 2], "fan.out", 0));
 	/* As many on another one that no joiner hears: so they have to walk. */
@@ -189,6 +196,60 @@ TEST_F(fanout, joined_at_once)
 	EXPECT_EQ(1, publish(self->f.pub, "walk.0", "x", 1));
 	for (i = 0; i < AT_ONCE; i++)
 		close(j[i].fd);
+}
+
+#define WALKS_SEEN	200	/* messages that are published while others walk */
+
+struct beside {
+	bool stop;
+	__u64 published;
+	__u64 heard;		/* of these, or an error */
+};
+
+static void *publish_beside(void *arg)
+{
+	struct beside *b = arg;
+	int fd = bus_open(O_RDWR);
+
+	while (!__atomic_load_n(&b->stop, __ATOMIC_RELAXED)) {
+		b->heard += publish(fd, "walk.0", "x", 1) != 0;
+		__atomic_add_fetch(&b->published, 1, __ATOMIC_SEQ_CST);
+	}
+	close(fd);
+	return NULL;
+}
+
+/* While places are looked for a subscription counts, but hears nothing: there is none. */
+TEST_F(fanout, refused_heard_nothing)
+{
+	struct blipmq_subscribe sub;
+	struct blipmq_stats stats;
+	struct beside b = { };
+	pthread_t thread;
+	__u64 seen = 0;
+	int fd, i;
+
+	/* The only topic that is full is the last one that is looked at. */
+	make_walk(_metadata, self->f.pub);
+	ASSERT_LT(0, topic(self->f.pub, "fan.out"));
+	for (i = 0; i < USER_MAX; i++)
+		ASSERT_LT(0, subscribe(self->f.fd[i % 2], "fan.out", 0));
+	fd = open_as(GOOD_UID);
+	ASSERT_EQ(0, make_ring(fd, 16, BLIPMQ_POLICY_DROP_OLDEST));
+	ASSERT_EQ(0, pthread_create(&thread, NULL, publish_beside, &b));
+	do {
+		seen -= __atomic_load_n(&b.published, __ATOMIC_SEQ_CST);
+		EXPECT_LIMIT(-ENOSPC, try_subscribe(fd, "*.*", &sub), sub,
+			     BLIPMQ_REASON_FANOUT_USER, USER_MAX);
+		seen += __atomic_load_n(&b.published, __ATOMIC_SEQ_CST);
+	} while (seen < WALKS_SEEN);
+	__atomic_store_n(&b.stop, true, __ATOMIC_RELAXED);
+	pthread_join(thread, NULL);
+	EXPECT_EQ(0, b.heard);
+	ASSERT_EQ(0, ring_stats(fd, &stats));
+	EXPECT_EQ(0, stats.delivered);
+	EXPECT_EQ(0, stats.queued);
+	close(fd);
 }
 
 /* A topic that is born under more: the oldest hear it, the others count each message. */
