@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Closing while the bus's idle worker looks at the same endpoints: what both would put is put
- * once. The kernel log, and the counts of the bus, tell.
+ * Closing what others are about to use: endpoints while the bus's idle worker looks at them,
+ * and topic handles while there is publishing by them. What several would put is put once, and
+ * what is gone is not used. The kernel log, and the counts of the bus, tell.
  */
 #include "hostile.h"
+
+/* ---- Endpoints ---- */
 
 #define BUSES		16	/* each of them crosses its worker once */
 #define ENDPOINTS	512
@@ -74,6 +77,66 @@ TEST(while_worker_passes)
 	}
 	for (i = 0; i < BUSES; i++)
 		EXPECT_EQ(0, reap(pid[i]));
+	expect_bus_empty(_metadata);
+}
+
+/* ---- Topic handles ---- */
+
+struct by_handle {
+	int fd;
+	bool stop;
+	__u64 published;
+	__u64 closed;	/* tries that found no handle */
+	__u64 late;	/* found one whose topic went, and no place for it to come back */
+	__u64 other;
+};
+
+static void *publish_by_handle(void *arg)
+{
+	struct by_handle *p = arg;
+
+	while (!__atomic_load_n(&p->stop, __ATOMIC_RELAXED)) {
+		int ret = publish_on(p->fd, 1, "x", 1);
+
+		p->published += !ret;
+		p->closed += ret == -ENOENT;
+		p->late += ret == -ENOSPC;
+		p->other += ret && ret != -ENOENT && ret != -ENOSPC;
+	}
+	return NULL;
+}
+
+/*
+ * Of one topic that a user may have each next one takes the place: with its handle, which is
+ * always the first, it is gone.
+ */
+TEST(handle_while_publishing)
+{
+	const struct param params[] = { { "max_user_topics", "1" }, { } };
+	static const char * const subjects[] = { "even", "odd" };
+	struct by_handle p = { };
+	pthread_t thread;
+	unsigned int n = 0;
+	__u64 end;
+
+	ASSERT_EQ(0, fresh_bus(params));
+	p.fd = bus_open(O_RDWR);
+	ASSERT_EQ(0, pthread_create(&thread, NULL, publish_by_handle, &p));
+	end = deadline_in(test_seconds());
+	do {
+		struct blipmq_topic_close shut = { .handle = 1 };
+
+		ASSERT_EQ(1, topic(p.fd, subjects[n++ % 2]));
+		ASSERT_EQ(0, do_topic_close(p.fd, &shut));
+	} while (now_ns() < end);
+	__atomic_store_n(&p.stop, true, __ATOMIC_RELAXED);
+	pthread_join(thread, NULL);
+	EXPECT_EQ(0, p.other);
+	EXPECT_LT(0, p.published);
+	EXPECT_LT(0, p.closed);
+	TH_LOG("%u handles, %llu published, %llu not, %llu too late", n, p.published, p.closed,
+	       p.late);
+	close(p.fd);
 	expect_bus_empty(_metadata);
 }
 
