@@ -148,7 +148,7 @@ __u64 now_ns(void);
 void sleep_ms(unsigned int ms);
 /* Are the cases to go on for hours (SOAK)? */
 bool soaking(void);
-/* Seconds that a timed case goes on: 2, 5 on a debug kernel, a tenth of SOAK hours if set. */
+/* Seconds that a timed case goes on: 2, 3 on a debug kernel, a tenth of SOAK hours if set. */
 double test_seconds(void);
 bool debug_kernel(void);
 int send_fd(int sock, int fd);

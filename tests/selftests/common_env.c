@@ -168,7 +168,7 @@ double test_seconds(void)
 	/* Some ten cases are timed: a tenth of the hours for each. */
 	if (soaking())
 		return soak_hours() * 360;
-	return debug_kernel() ? 5 : 2;
+	return debug_kernel() ? 3 : 2;
 }
 
 union fd_control {

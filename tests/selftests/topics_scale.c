@@ -9,7 +9,7 @@
 #include "topics.h"
 
 #define TOPICS		100000
-#define TOPICS_DEBUG	20000
+#define TOPICS_DEBUG	10000
 #define SUBJECT		32	/* bytes for one */
 #define SAMPLES		400
 
@@ -232,7 +232,6 @@ TEST_TIMEOUT(many_topics, 120)
 
 /* ---- Killed while it joins ---- */
 
-#define WALKED		10000	/* topics */
 #define CUT_SHORT	10	/* calls that were */
 #define KILLS		200	/* for these */
 
@@ -268,11 +267,11 @@ static int joins(void *arg)
 TEST(killed_while_joining)
 {
 	struct joiner *j = shared(sizeof(*j));
-	int pub, i, cut = 0;
+	int pub, i, nr = many() / 10, cut = 0;
 
 	ASSERT_EQ(0, fresh_bus(NULL));
 	pub = bus_open(O_RDWR);
-	for (i = 0; i < WALKED; i += 1000)
+	for (i = 0; i < nr; i += 1000)
 		ASSERT_EQ(1000, publish_batch(pub, i, 1000));
 	for (i = 0; i < KILLS && cut < CUT_SHORT; i++) {
 		unsigned int begun = j->begun;
