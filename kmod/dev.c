@@ -16,6 +16,9 @@
 #include "publish.h"
 #include "receive.h"
 #include "stats.h"
+#include "type.h"
+
+#define FEATURES	BLIPMQ_FEATURE_TYPES
 
 /* Any of the structs. */
 union args {
@@ -33,6 +36,7 @@ union args {
 	struct blipmq_drop_kept drop;
 	struct blipmq_recv recv;
 	struct blipmq_stats stats;
+	struct blipmq_type type;
 };
 
 static int refuse(union args *args, int err, int reason, u32 detail)
@@ -56,6 +60,7 @@ static int do_info(struct bmq_endpoint *ep, struct file *file, union args *args)
 
 	memset_after(info, 0, head);
 	info->version = BLIPMQ_VERSION;
+	info->features = FEATURES;
 	info->max_message = BLIPMQ_MESSAGE_MAX;
 	info->max_entries = BLIPMQ_ENTRIES_MAX;
 	info->max_batch = BLIPMQ_BATCH_MAX;
@@ -155,11 +160,17 @@ static int do_stats(struct bmq_endpoint *ep, struct file *file, union args *args
 	return bmq_stats(ep, &args->stats);
 }
 
+static int do_type(struct bmq_endpoint *ep, struct file *file, union args *args)
+{
+	return bmq_type_query(ep, &args->type);
+}
+
 /**
  * struct call - an ioctl
  * @fn:    does it
  * @end:   ends what @fn did, once it is known whether its struct was copied out, or NULL
- * @size:  of its struct, now and as first published
+ * @size:  of its struct
+ * @first: likewise, as first published; 0: the same
  * @flags: known ones
  * @zero:  first byte that is reserved or of a later feature, and the first behind
  * @unbound: does not need a bus
@@ -168,6 +179,7 @@ struct call {
 	int (*fn)(struct bmq_endpoint *ep, struct file *file, union args *args);
 	void (*end)(struct bmq_endpoint *ep, bool done);
 	u32 size;
+	u32 first;
 	u32 flags;
 	u32 zero[2];
 	bool unbound;
@@ -192,7 +204,7 @@ static const struct call calls[] = {
 	CALL(BLIPMQ_IOC_UNSUBSCRIBE, do_unsubscribe, blipmq_unsubscribe,
 	     ZERO(blipmq_unsubscribe, reserved, reserved)),
 	CALL(BLIPMQ_IOC_TOPIC, do_topic, blipmq_topic, .flags = BLIPMQ_TOPIC_WRITE,
-	     ZERO(blipmq_topic, type, type)),
+	     .first = BLIPMQ_TOPIC_SIZE_VER0, ZERO(blipmq_topic, reserved, reserved)),
 	CALL(BLIPMQ_IOC_TOPIC_CLOSE, do_topic_close, blipmq_topic_close,
 	     ZERO(blipmq_topic_close, reserved, reserved)),
 	CALL(BLIPMQ_IOC_PUBLISH, do_publish, blipmq_publish,
@@ -204,6 +216,7 @@ static const struct call calls[] = {
 	CALL(BLIPMQ_IOC_RECV, do_recv, blipmq_recv, .flags = BLIPMQ_RECV_NONBLOCK,
 	     .end = bmq_read_end),
 	CALL(BLIPMQ_IOC_STATS, do_stats, blipmq_stats),
+	CALL(BLIPMQ_IOC_TYPE, do_type, blipmq_type),
 };
 
 /* Copy a struct in. Return: 0, or the errno, with a reason unless it is -EFAULT. */
@@ -215,7 +228,7 @@ static int args_in(union args *args, const void __user *from, const struct call 
 	memset(args, 0, sizeof(*args));
 	if (get_user(*size, (const u32 __user *)from))
 		return -EFAULT;
-	if (*size < call->size)
+	if (*size < (call->first ?: call->size))
 		return refuse(args, -EINVAL, BLIPMQ_REASON_SIZE, call->size);
 	if (*size > BLIPMQ_STRUCT_MAX)
 		return refuse(args, -E2BIG, BLIPMQ_REASON_SIZE, call->size);
@@ -270,7 +283,7 @@ static long dev_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
 		err = bmq_endpoint_ready(ep, file, &args.head);
 	if (!err)
 		err = call->fn(ep, file, &args);
-	copied = !copy_to_user(user, &args, call->size);
+	copied = !copy_to_user(user, &args, min(size, call->size));
 	if (err)
 		return err;
 	if (call->end)

@@ -12,6 +12,7 @@
 #include "endpoint.h"
 #include "publish.h"
 #include "stats.h"
+#include "type.h"
 
 #define HANDLES_MAX	65536		/* topic handles of an endpoint */
 #define HELD_PART	4		/* of the ring is the held bound by default */
@@ -446,11 +447,54 @@ int bmq_endpoint_unsubscribe(struct bmq_endpoint *ep, struct blipmq_unsubscribe 
 
 /* ---- Topic handles ---- */
 
+/* A handle for @topic, which is held, unless it has another type. */
+static int handle_add(struct bmq_endpoint *ep, struct bmq_topic *topic,
+		      struct bmq_type **type, struct blipmq_topic *args)
+{
+	int err;
+
+	err = xa_alloc(&ep->handles, &args->handle, NULL, XA_LIMIT(1, HANDLES_MAX),
+		       GFP_KERNEL_ACCOUNT);
+	if (err == -ENOMEM)
+		return refuse(&args->head, err, BLIPMQ_REASON_MEMORY, 0);
+	if (err)
+		return refuse(&args->head, -ENOSPC, BLIPMQ_REASON_LIMIT_HANDLES,
+			      HANDLES_MAX);
+	if (!bmq_type_state(topic, type, &args->type)) {
+		xa_erase(&ep->handles, args->handle);
+		return refuse(&args->head, -EPROTOTYPE, BLIPMQ_REASON_TYPE, 0);
+	}
+	xa_store(&ep->handles, args->handle, topic, GFP_KERNEL_ACCOUNT); /* its slot is there */
+	args->topic = topic->id;
+	if (args->head.flags & BLIPMQ_TOPIC_WRITE)
+		WRITE_ONCE(ep->write_topic, args->handle);
+	return 0;
+}
+
+static int topic_open(struct bmq_endpoint *ep, struct blipmq_topic *args,
+		      const char *text, struct bmq_type **type)
+{
+	struct bmq_topic *topic;
+	int err, reason;
+
+	topic = bmq_topic_get(ep->bus, ep->user, text, args->subject_len, true,
+			      &reason, &args->head.detail);
+	if (!topic)
+		return refuse(&args->head, reason == BLIPMQ_REASON_MEMORY ? -ENOMEM :
+			      -ENOSPC, reason, args->head.detail);
+	mutex_lock(&ep->lock);
+	err = handle_add(ep, topic, type, args);
+	mutex_unlock(&ep->lock);
+	if (err)
+		bmq_topic_unhold(topic);
+	return err;
+}
+
 int bmq_endpoint_topic(struct bmq_endpoint *ep, struct blipmq_topic *args)
 {
 	char text[BLIPMQ_SUBJECT_MAX];
-	struct bmq_topic *topic;
-	int err, reason;
+	struct bmq_type *type;
+	int err;
 
 	err = text_in(&args->head, text, args->subject, args->subject_len,
 		      bmq_subject_check);
@@ -458,26 +502,11 @@ int bmq_endpoint_topic(struct bmq_endpoint *ep, struct blipmq_topic *args)
 		return err;
 	if (!(ep->rights & BLIPMQ_RIGHT_PUBLISH))
 		return denied(ep, &args->head, BLIPMQ_REASON_RIGHT_PUBLISH);
-	topic = bmq_topic_get(ep->bus, ep->user, text, args->subject_len, true,
-			      &reason, &args->head.detail);
-	if (!topic)
-		return refuse(&args->head, reason == BLIPMQ_REASON_MEMORY ? -ENOMEM :
-			      -ENOSPC, reason, args->head.detail);
-	mutex_lock(&ep->lock);
-	err = xa_alloc(&ep->handles, &args->handle, topic,
-		       XA_LIMIT(1, HANDLES_MAX), GFP_KERNEL_ACCOUNT);
-	if (err) {
-		bmq_topic_unhold(topic);
-		err = err == -ENOMEM ?
-		      refuse(&args->head, err, BLIPMQ_REASON_MEMORY, 0) :
-		      refuse(&args->head, -ENOSPC, BLIPMQ_REASON_LIMIT_HANDLES,
-			     HANDLES_MAX);
-	} else {
-		args->topic = topic->id;
-		if (args->head.flags & BLIPMQ_TOPIC_WRITE)
-			WRITE_ONCE(ep->write_topic, args->handle);
-	}
-	mutex_unlock(&ep->lock);
+	err = bmq_type_in(args, &type);
+	if (err)
+		return err;
+	err = topic_open(ep, args, text, &type);
+	kfree(type);
 	return err;
 }
 

@@ -115,6 +115,7 @@ static void topic_release(struct kref *ref)
 	if (topic->patterns != topic->few)
 		kfree(topic->patterns);
 	kfree(topic->chosen);
+	kfree(topic->type);
 	kfree_rcu(topic, rcu);
 }
 

@@ -83,6 +83,13 @@ struct bmq_pattern {
 	char text[];
 };
 
+/* What the messages of a topic are, as its publishers say. */
+struct bmq_type {
+	u64 id;
+	u32 len;
+	char name[];
+};
+
 /* Who hears a topic that was born under too many: of the ids up to @born, these. */
 struct bmq_chosen {
 	u64 born;
@@ -107,6 +114,7 @@ struct bmq_chosen {
  * @few:    array to begin with
  * @chosen: or NULL, then all hear it; fixed
  * @holds:  handles and exact patterns; guarded by the match lock
+ * @type:   or NULL; set once, under the match lock
  * @idle:   in bmq_bus.idle_topics while @holds is 0
  * @idle_key: @used_at as it was sorted
  * @rcu:    look-ups are under RCU
@@ -128,6 +136,7 @@ struct bmq_topic {
 	struct bmq_pattern *few[BMQ_TOPIC_PATTERNS];
 	struct bmq_chosen *chosen;
 	u32 holds;
+	struct bmq_type *type;
 	struct rb_node idle;
 	u64 idle_key;
 	struct rcu_head rcu;

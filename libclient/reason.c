@@ -179,6 +179,15 @@ static const struct reason kernel_reasons[BLIPMQ_NR_REASONS] = {
 	[BLIPMQ_REASON_LIMIT_USER_WILD] = { "limit-user-wild",
 		"the user has all the subscriptions to wildcard patterns he may have{ (%)}",
 		"subscribe to subjects, or raise the module parameter max_user_wild" },
+	[BLIPMQ_REASON_TYPE] = { "type",
+		"the topic has another type",
+		"publish what it is for, or to another subject" },
+	[BLIPMQ_REASON_TYPE_NAME] = { "type-name",
+		"a type's name goes with a type and has{ at most % bytes and} no control characters",
+		NULL },
+	[BLIPMQ_REASON_TOPIC] = { "topic",
+		"the endpoint has neither a handle of that topic nor a subscription that it matches",
+		"ask while there is one" },
 };
 
 static const struct reason library_reasons[] = {

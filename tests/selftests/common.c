@@ -152,6 +152,13 @@ int do_stats(int fd, struct blipmq_stats *stats)
 	return call(fd, BLIPMQ_IOC_STATS, &stats->head, sizeof(*stats));
 }
 
+int do_type(int fd, struct blipmq_type *type)
+{
+	POISON_FIELD(type->type);
+	POISON_FIELD(type->name_len);
+	return call(fd, BLIPMQ_IOC_TYPE, &type->head, sizeof(*type));
+}
+
 int bind_bus(int fd, const char *name)
 {
 	struct blipmq_bind bind = { };

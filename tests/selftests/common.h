@@ -54,6 +54,7 @@ int do_keep(int fd, struct blipmq_keep *keep);
 int do_drop(int fd, struct blipmq_drop_kept *drop);
 int do_recv(int fd, struct blipmq_recv *recv);
 int do_stats(int fd, struct blipmq_stats *stats);
+int do_type(int fd, struct blipmq_type *type);
 
 /* The same for the usual case. */
 int bind_bus(int fd, const char *name);

@@ -32,6 +32,7 @@ struct scene {
 		struct blipmq_drop_kept drop;
 		struct blipmq_recv recv;
 		struct blipmq_stats stats;
+		struct blipmq_type type;
 		char bytes[BLIPMQ_STRUCT_MAX + 64];
 	};
 };
@@ -148,6 +149,20 @@ static int prepare_stats(struct scene *s)
 	return prepare_message(s);
 }
 
+static int prepare_type(struct scene *s)
+{
+	struct blipmq_topic topic = {
+		.subject = ptr_u64(subject),
+		.subject_len = strlen(subject),
+	};
+	int ret = prepare_file(s);
+
+	if (!ret)
+		ret = do_topic(s->fd, &topic);
+	s->type.topic = topic.topic;
+	return ret;
+}
+
 static int prepare_keep(struct scene *s)
 {
 	struct blipmq_desc desc;
@@ -195,7 +210,7 @@ static const struct call calls[] = {
 	  offsetof(struct blipmq_unsubscribe, reserved), sizeof(struct blipmq_unsubscribe) },
 	{ "TOPIC", BLIPMQ_IOC_TOPIC, sizeof(struct blipmq_topic), BLIPMQ_TOPIC_WRITE,
 	  prepare_topic,
-	  offsetof(struct blipmq_topic, type), sizeof(struct blipmq_topic) },
+	  offsetof(struct blipmq_topic, reserved), sizeof(struct blipmq_topic) },
 	{ "TOPIC_CLOSE", BLIPMQ_IOC_TOPIC_CLOSE, sizeof(struct blipmq_topic_close), 0,
 	  prepare_topic_close,
 	  offsetof(struct blipmq_topic_close, reserved), sizeof(struct blipmq_topic_close) },
@@ -208,9 +223,16 @@ static const struct call calls[] = {
 	{ "RECV", BLIPMQ_IOC_RECV, sizeof(struct blipmq_recv), BLIPMQ_RECV_NONBLOCK,
 	  prepare_recv, 0, 0 },
 	{ "STATS", BLIPMQ_IOC_STATS, sizeof(struct blipmq_stats), 0, prepare_stats, 0, 0 },
+	{ "TYPE", BLIPMQ_IOC_TYPE, sizeof(struct blipmq_type), 0, prepare_type, 0, 0 },
 };
 
 static const struct call *const calls_end = calls + ARRAY_SIZE(calls);
+
+/* Of its struct as first published. */
+static __u32 first_size(const struct call *call)
+{
+	return call->cmd == BLIPMQ_IOC_TOPIC ? BLIPMQ_TOPIC_SIZE_VER0 : call->size;
+}
 
 static void scene_open(struct __test_metadata *_metadata, const struct call *call,
 		       struct scene *s)
@@ -267,7 +289,7 @@ TEST(info_unbound)
 	for (int i = 0; i < 2; i++) {
 		ASSERT_EQ(0, do_info(fd, &info));
 		EXPECT_EQ(BLIPMQ_VERSION, info.version);
-		EXPECT_EQ(0, info.features);
+		EXPECT_EQ(BLIPMQ_FEATURE_TYPES, info.features);
 		EXPECT_EQ(0, info.rights);
 		EXPECT_EQ(0, info.endpoint);
 		EXPECT_EQ(BLIPMQ_MESSAGE_MAX, info.max_message);
@@ -286,8 +308,9 @@ TEST(sizes_too_small)
 	struct scene s;
 
 	for (call = calls; call < calls_end; call++) {
-		const __u32 sizes[] = { 0, 1, 4, 15, sizeof(struct blipmq_head),
-					call->size - 8, call->size - 1 };
+		const __u32 first = first_size(call);
+		const __u32 sizes[] = { 0, 1, 4, 15, sizeof(struct blipmq_head), first - 8,
+					first - 1 };
 
 		scene_open(_metadata, call, &s);
 		for (size_t i = 0; i < ARRAY_SIZE(sizes); i++) {
@@ -367,6 +390,26 @@ TEST(tail_of_zeros)
 	}
 }
 
+/* A program that was compiled with the first struct gets that much and no more. */
+TEST(sizes_of_older_callers)
+{
+	const struct call *call;
+	struct scene s;
+
+	for (call = calls; call < calls_end; call++) {
+		for (__u32 size = first_size(call); size < call->size; size++) {
+			scene_open(_metadata, call, &s);
+			s.head.size = size;
+			memset(s.bytes + size, POISON, sizeof(s.bytes) - size);
+			EXPECT_EQ(0, make_call(&s)) { TH_LOG("%s, %u", call->name, size); }
+			EXPECT_EQ(BLIPMQ_REASON_NONE, s.head.reason);
+			for (__u32 at = size; at < sizeof(s.bytes); at++)
+				ASSERT_EQ(POISON, (__u8)s.bytes[at]);
+			scene_close(&s);
+		}
+	}
+}
+
 TEST(flags_unknown)
 {
 	const struct call *call;
@@ -417,7 +460,7 @@ TEST(order_of_checks)
 	for (call = calls; call < calls_end; call++) {
 		scene_open(_metadata, call, &s);
 		s.head.flags = 1u << 31;
-		s.head.size = call->size - 1;
+		s.head.size = first_size(call) - 1;
 		EXPECT_REFUSED(EINVAL, BLIPMQ_REASON_SIZE, &s);
 		s.head.size = call->size + 8;
 		s.bytes[call->size] = 1;
@@ -539,7 +582,7 @@ TEST(numbers_unknown)
 
 	ASSERT_LE(0, fd);
 	for (unsigned int nr = 0; nr < 256; nr++) {
-		if (nr > _IOC_NR(BLIPMQ_IOC_STATS))
+		if (nr > _IOC_NR(BLIPMQ_IOC_TYPE))
 			EXPECT_EQ(-ENOTTY, raw_ioctl(fd, _IO(BLIPMQ_IOC_MAGIC, nr), &s.head));
 		EXPECT_EQ(-ENOTTY, raw_ioctl(fd, _IO(BLIPMQ_IOC_MAGIC ^ 1, nr), &s.head));
 		EXPECT_EQ(-ENOTTY, raw_ioctl(fd, _IOWR(BLIPMQ_IOC_MAGIC, nr, struct blipmq_head),
@@ -587,7 +630,8 @@ TEST(struct_sizes)
 	EXPECT_EQ(80, sizeof(struct blipmq_ring));
 	EXPECT_EQ(64, sizeof(struct blipmq_subscribe));
 	EXPECT_EQ(24, sizeof(struct blipmq_unsubscribe));
-	EXPECT_EQ(48, sizeof(struct blipmq_topic));
+	EXPECT_EQ(64, sizeof(struct blipmq_topic));
+	EXPECT_EQ(48, sizeof(struct blipmq_type));
 	EXPECT_EQ(24, sizeof(struct blipmq_topic_close));
 	EXPECT_EQ(56, sizeof(struct blipmq_publish));
 	EXPECT_EQ(40, sizeof(struct blipmq_wait));

@@ -31,6 +31,7 @@
 
 #define BLIPMQ_SUBJECT_MAX	255	/* bytes of a subject or pattern */
 #define BLIPMQ_NAME_MAX		64	/* bytes of a bus name, with its NUL */
+#define BLIPMQ_TYPE_NAME_MAX	255	/* bytes of the name of a topic's type */
 #define BLIPMQ_MESSAGE_MAX	(16u << 20)	/* payload bytes; a bus may allow less */
 #define BLIPMQ_ENTRIES_MAX	65536	/* descriptors of a ring */
 #define BLIPMQ_BATCH_MAX	1024	/* messages of one PUBLISH */
@@ -124,6 +125,9 @@ enum blipmq_reason {
 	BLIPMQ_REASON_RIGHT_NONE,	/* the opener has no right at all on the bus */
 	BLIPMQ_REASON_LIMIT_WILD,	/* subscriptions to wildcard patterns of the bus [limit] */
 	BLIPMQ_REASON_LIMIT_USER_WILD,	/* of the user [limit] */
+	BLIPMQ_REASON_TYPE,		/* the topic has another type */
+	BLIPMQ_REASON_TYPE_NAME,	/* too long, a control character, or no type [limit] */
+	BLIPMQ_REASON_TOPIC,		/* no topic of that id that the endpoint has to do with */
 	BLIPMQ_NR_REASONS,
 };
 
@@ -338,6 +342,7 @@ struct blipmq_control {
 #define BLIPMQ_IOC_DROP		_IO(BLIPMQ_IOC_MAGIC, 0x0a)
 #define BLIPMQ_IOC_RECV		_IO(BLIPMQ_IOC_MAGIC, 0x0b)
 #define BLIPMQ_IOC_STATS	_IO(BLIPMQ_IOC_MAGIC, 0x0c)
+#define BLIPMQ_IOC_TYPE		_IO(BLIPMQ_IOC_MAGIC, 0x0d)
 
 /**
  * struct blipmq_info - BLIPMQ_IOC_INFO: what this kernel and this file are
@@ -482,6 +487,7 @@ struct blipmq_unsubscribe {
 };
 
 #define BLIPMQ_TOPIC_WRITE	(1u << 0)	/* write(2) publishes to it from now on */
+#define BLIPMQ_TOPIC_SIZE_VER0	48		/* of the struct as first published */
 
 /**
  * struct blipmq_topic - BLIPMQ_IOC_TOPIC: a handle for publishing
@@ -489,10 +495,18 @@ struct blipmq_unsubscribe {
  * @subject_len: bytes, 1 to BLIPMQ_SUBJECT_MAX, no NUL
  * @handle:      out: from 1
  * @topic:       out: id of the topic
- * @type:        kept for topic types, zero
+ * @type:        in: what its messages are, by any number that those who read them
+ *               agree on, a hash for instance; 0: not stated. out: the topic's type
+ * @type_name:   address of a name of the type, for people, or 0
+ * @type_name_len: its bytes, 0 to BLIPMQ_TYPE_NAME_MAX, no control characters; 0
+ *               if @type is
+ * @reserved:    zero
  *
- * The topic comes to exist. The handle pins it until TOPIC_CLOSE or close(2).
- * -EACCES; -EINVAL  subject; -ENOSPC  a limit; -ENOMEM.
+ * The topic comes to exist. The handle pins it until TOPIC_CLOSE or close(2). Its type
+ * is that of the first who states one, for as long as the topic exists; the kernel does
+ * not look into messages.
+ * -EACCES; -EINVAL  subject, name of the type; -EPROTOTYPE  the topic has another type,
+ * or one of the same number and another name; -ENOSPC  a limit; -EFAULT; -ENOMEM.
  */
 struct blipmq_topic {
 	struct blipmq_head head;
@@ -501,6 +515,9 @@ struct blipmq_topic {
 	__u32 handle;
 	__aligned_u64 topic;
 	__aligned_u64 type;
+	__aligned_u64 type_name;
+	__u32 type_name_len;
+	__u32 reserved;
 };
 
 /**
@@ -742,6 +759,27 @@ struct blipmq_stats {
 	__aligned_u64 subscriptions;
 	__aligned_u64 endpoints;
 	__aligned_u64 events[BLIPMQ_EVENTS_MAX];
+};
+
+/**
+ * struct blipmq_type - BLIPMQ_IOC_TYPE: what the messages of a topic are
+ * @topic:     its id, as in headers
+ * @type:      out: what the first publisher who stated one said, 0: nobody did
+ * @name:      address for the name of the type, or 0: not wanted
+ * @name_size: bytes there, 0 if @name is 0
+ * @name_len:  out: bytes of the name; as many of them as fit are written, no NUL
+ *
+ * For those who have a handle of the topic or a subscription that it matches.
+ * -ENOENT  no such topic, none of theirs, or it is gone; -EINVAL  @name_size without
+ * @name; -EFAULT.
+ */
+struct blipmq_type {
+	struct blipmq_head head;
+	__aligned_u64 topic;
+	__aligned_u64 type;
+	__aligned_u64 name;
+	__u32 name_size;
+	__u32 name_len;
 };
 
 #endif /* _UAPI_LINUX_BLIPMQ_H */
