@@ -522,6 +522,53 @@ struct blipmq_handle {
 int blipmq_topic_open(struct blipmq *b, const char *subject, unsigned int flags,
 		      struct blipmq_handle *topic);
 
+/**
+ * blipmq_type_id() - a number for a type: a hash of a text that describes it
+ * @text: anything that changes when messages can no longer be read as before, such as
+ *        "sample: u64 time, double value"
+ *
+ * 64-bit FNV-1a of its bytes, or 1 where that is 0; the same on every machine and in
+ * every language.
+ */
+static inline uint64_t blipmq_type_id(const char *text)
+{
+	uint64_t hash = 0xcbf29ce484222325ULL;
+
+	for (; *text; text++)
+		hash = (hash ^ (unsigned char)*text) * 0x100000001b3ULL;
+	return hash ? hash : 1;
+}
+
+/**
+ * blipmq_topic_open_typed() - as blipmq_topic_open(), and say what the messages are
+ * @type: not 0: of blipmq_type_id(), or any number that those who read them agree on
+ * @name: of the type, for people: at most BLIPMQ_TYPE_NAME_MAX bytes, no control
+ *        characters; NULL for none
+ *
+ * The topic has the type of the first who states one. blipmq_topic_open() and publishing
+ * by name state none, and are never refused for it.
+ *
+ * Returns what blipmq_topic_open() does, -EPROTOTYPE (the topic has another type, or one
+ * of that number and another name), -EINVAL also for @name.
+ */
+int blipmq_topic_open_typed(struct blipmq *b, const char *subject, unsigned int flags,
+			    uint64_t type, const char *name, struct blipmq_handle *topic);
+
+/**
+ * blipmq_topic_type() - what the messages of a topic are
+ * @topic: its id: in struct blipmq_header, struct blipmq_handle
+ * @type:  out: the topic's type, 0 if nobody stated one
+ * @name:  out: its name, cut to fit and terminated; NULL: not wanted
+ * @size:  bytes there; BLIPMQ_TYPE_NAME_MAX + 1 are enough. 0 if @name is NULL
+ *
+ * A system call: ask once for each topic. It never changes once there is a type.
+ *
+ * Returns 0, -ENOENT (the endpoint has neither a handle of the topic nor a subscription
+ * that it matches, or the topic is gone), -ENODEV.
+ */
+int blipmq_topic_type(struct blipmq *b, uint64_t topic, uint64_t *type, char *name,
+		      size_t size);
+
 /* Gives a handle back. -ENOENT: there is none of that number. */
 int blipmq_topic_close(struct blipmq *b, const struct blipmq_handle *topic);
 

@@ -35,13 +35,16 @@ static int subject_check(const struct blipmq *b, const char *subject, size_t len
 	return token ? blipmq__fail(-EINVAL, BLIPMQ_REASON_WILDCARD, token) : 0;
 }
 
-int blipmq_topic_open(struct blipmq *b, const char *subject, unsigned int flags,
-		      struct blipmq_handle *handle)
+int blipmq_topic_open_typed(struct blipmq *b, const char *subject, unsigned int flags,
+			    uint64_t type, const char *name, struct blipmq_handle *handle)
 {
 	struct blipmq_topic topic = {
 		.head = { .size = sizeof(topic), .flags = flags },
 		.subject = (uintptr_t)subject,
 		.subject_len = blipmq__u32(strlen(subject)),
+		.type = type,
+		.type_name = (uintptr_t)name,
+		.type_name_len = blipmq__u32(name ? strlen(name) : 0),
 	};
 	int error;
 
@@ -53,6 +56,31 @@ int blipmq_topic_open(struct blipmq *b, const char *subject, unsigned int flags,
 	handle->handle = topic.handle;
 	handle->subject_len = topic.subject_len;
 	handle->topic = topic.topic;
+	return 0;
+}
+
+int blipmq_topic_open(struct blipmq *b, const char *subject, unsigned int flags,
+		      struct blipmq_handle *handle)
+{
+	return blipmq_topic_open_typed(b, subject, flags, 0, NULL, handle);
+}
+
+int blipmq_topic_type(struct blipmq *b, uint64_t topic, uint64_t *type, char *name,
+		      size_t size)
+{
+	struct blipmq_type query = {
+		.head.size = sizeof(query),
+		.topic = topic,
+		.name = (uintptr_t)name,
+		.name_size = size ? blipmq__u32(size - 1) : 0,
+	};
+	int error = blipmq__call(b, BLIPMQ_IOC_TYPE, &query.head);
+
+	if (error)
+		return error;
+	*type = query.type;
+	if (size)
+		name[query.name_len < query.name_size ? query.name_len : query.name_size] = '\0';
 	return 0;
 }
 

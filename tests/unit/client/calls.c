@@ -36,6 +36,8 @@ static struct {
 	uint32_t flags;			/* of the last publish */
 	unsigned int nr_handles;	/* these have subjects of so many bytes */
 	uint8_t subject_len[256];
+	uint64_t type;			/* of the topic that was opened last */
+	char type_name[BLIPMQ_TYPE_NAME_MAX + 1];
 	struct blipmq_recv recv;	/* the message that waits */
 	bool waits;
 } kernel;
@@ -165,9 +167,29 @@ static int call_publish(struct blipmq_publish *p)
 
 static int call_topic(struct blipmq_topic *topic)
 {
+	kernel.type = topic->type;
+	EXPECT(topic->type_name_len < sizeof(kernel.type_name));
+	if (topic->type_name_len)
+		memcpy(kernel.type_name, (void *)(uintptr_t)topic->type_name,
+		       topic->type_name_len);
+	kernel.type_name[topic->type_name_len] = '\0';
 	topic->handle = ++kernel.nr_handles;
 	topic->topic = 1000 + topic->handle;
 	kernel.subject_len[topic->handle] = topic->subject_len;
+	return 0;
+}
+
+static int call_type(struct blipmq_type *type)
+{
+	uint32_t len = strlen(kernel.type_name);
+
+	EXPECT(!type->head.flags && type->topic == 1001);
+	EXPECT(type->name || !type->name_size);
+	type->type = kernel.type;
+	type->name_len = len;
+	if (type->name_size)
+		memcpy((void *)(uintptr_t)type->name, kernel.type_name,
+		       len < type->name_size ? len : type->name_size);
 	return 0;
 }
 
@@ -214,6 +236,8 @@ int blipmq__ioctl(int fd, unsigned long request, struct blipmq_head *head)
 		return call_publish((void *)head);
 	case BLIPMQ_IOC_TOPIC:
 		return call_topic((void *)head);
+	case BLIPMQ_IOC_TYPE:
+		return call_type((void *)head);
 	case BLIPMQ_IOC_RECV:
 		return call_recv((void *)head);
 	case BLIPMQ_IOC_SUBSCRIBE:
@@ -352,6 +376,32 @@ static void test_publish(void)
 	EXPECT(!result.seq && !result.delivered && result.error == -EMSGSIZE);
 	EXPECT(result.reason == BLIPMQ_REASON_MESSAGE_SIZE);
 	test_done("publish: by name, by handle, and refused");
+}
+
+static void test_types(void)
+{
+	struct blipmq_handle topic;
+	struct blipmq b;
+	uint64_t type;
+	char name[8];
+
+	/* As the algorithm's authors give them. */
+	EXPECT(blipmq_type_id("") == 0xcbf29ce484222325ULL);
+	EXPECT(blipmq_type_id("a") == 0xaf63dc4c8601ec8cULL);
+	EXPECT(blipmq_type_id("foobar") == 0x85944171f73967e8ULL);
+	endpoint_make(&b, 0);
+	EXPECT(blipmq_topic_open_typed(&b, "a.*", 0, 1, NULL, &topic) == -EINVAL);
+	EXPECT(error_is(-EINVAL, BLIPMQ_REASON_WILDCARD, 2) && !kernel.calls);
+	EXPECT(!blipmq_topic_open_typed(&b, "a.b", 0, 77, "sample/2", &topic));
+	EXPECT(topic.topic == 1001 && kernel.type == 77 && !strcmp(kernel.type_name, "sample/2"));
+	EXPECT(!blipmq_topic_type(&b, topic.topic, &type, NULL, 0) && type == 77);
+	memset(name, 'x', sizeof(name));
+	EXPECT(!blipmq_topic_type(&b, topic.topic, &type, name, 6) && !strcmp(name, "sampl"));
+	EXPECT(name[6] == 'x' && name[7] == 'x');
+	EXPECT(!blipmq_topic_type(&b, topic.topic, &type, name, 1) && !name[0]);
+	EXPECT(!blipmq_topic_open_typed(&b, "a.b", 0, 78, NULL, &topic) && kernel.type == 78);
+	EXPECT(!blipmq_topic_open(&b, "a.b", 0, &topic) && !kernel.type);
+	test_done("topics: types are stated and asked for");
 }
 
 static void test_wildcards(void)
@@ -636,6 +686,7 @@ int main(void)
 	test_ring_opts();
 	test_errors();
 	test_publish();
+	test_types();
 	test_wildcards();
 	test_batch();
 	test_writer_refusals();
