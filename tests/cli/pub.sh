@@ -32,6 +32,27 @@ pub_reports()
 	same "second subscriber's messages" "x x x x x x" "$(paste -sd ' ' "$TMP/two.out")"
 }
 
+# An exact subscription holds the topic: its type stays.
+pub_types()
+{
+	refuse "type without a name" 2 'pub: --type: the value is empty*' blipmq pub typed x --type ''
+	refuse "type with a control character" 2 'pub: --type: a type*at most 255 bytes*' \
+		blipmq pub typed x --type $'a\nb'
+	refuse "type with too long a name" 2 'pub: --type: a type*at most 255 bytes*' \
+		blipmq pub typed x --type "$(printf 'x%.0s' {1..256})"
+	subscribe all typed --raw
+	run blipmq pub typed one --type sample/2
+	same "the first who states a type: status" 0 "$status"
+	refuse "another type is refused, and says which it is" 1 \
+		'pub: typed: the topic has another type: *subject (its type is sample/2)' \
+		blipmq pub typed two --type sample/1
+	run blipmq pub typed three --type sample/2
+	run blipmq pub typed four
+	end all TERM
+	same "what is refused is not published; who states none is not refused" "one three four" \
+		"$(paste -sd ' ' "$TMP/all.out")"
+}
+
 pub_payloads()
 {
 	subscribe all 'p.>' --raw --policy block

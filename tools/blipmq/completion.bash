@@ -27,7 +27,7 @@ _blipmq()
 	done
 
 	case $before in
-	--bus | --server | --count | --rate | --size | --entries | --ready-fd)
+	--bus | --server | --count | --rate | --size | --type | --entries | --ready-fd)
 		COMPREPLY=()
 		return ;;
 	--policy)

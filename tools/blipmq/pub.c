@@ -29,6 +29,7 @@ static struct {
 	uint64_t count;
 	uint64_t size;
 	double rate;
+	const char *type;
 } opt = {
 	.size = UINT64_MAX,	/* not given */
 };
@@ -313,14 +314,43 @@ static int print_report(const struct pub *pub, const char *subject, bool json)
 	return CLI_OK;
 }
 
-static int complain_subject(const char *subject)
+/* The topic has another type than --type: which? */
+static int complain_type(struct pub *pub, const char *subject)
+{
+	char sentence[SENTENCE_MAX], name[BLIPMQ_TYPE_NAME_MAX + 1];
+	struct blipmq_handle topic;
+	uint64_t type;
+
+	snprintf(sentence, sizeof(sentence), "%s", blipmq_strerror());
+	if (blipmq_topic_open(pub->b, subject, 0, &topic) ||
+	    blipmq_topic_type(pub->b, topic.topic, &type, name, sizeof(name)))
+		return complain("%s: %s", subject, sentence);
+	if (!*name)
+		snprintf(name, sizeof(name), "%#" PRIx64, type);
+	return complain("%s: %s (its type is %s)", subject, sentence, name);
+}
+
+static int complain_topic(struct pub *pub, const char *subject)
 {
 	const struct blipmq_error *error = blipmq_last_error();
 
+	if (error->reason == BLIPMQ_REASON_TYPE)
+		return complain_type(pub, subject);
+	if (error->reason == BLIPMQ_REASON_TYPE_NAME)
+		return complain_library("--type");
 	if (error->reason != BLIPMQ_REASON_WILDCARD)
 		return complain_library(subject);
 	return complain_usage("%s: subject token %u is a wildcard: name one subject, or --literal",
 			      subject, error->detail);
+}
+
+static int open_topic(struct pub *pub, const char *subject)
+{
+	uint64_t type = opt.type ? blipmq_type_id(opt.type) : 0;
+
+	if (blipmq_topic_open_typed(pub->b, subject, 0, type, opt.type, &pub->topic))
+		return complain_topic(pub, subject);
+	return CLI_OK;
 }
 
 static int publish(struct pub *pub, const char *subject, char **args, int nr, bool json)
@@ -330,8 +360,9 @@ static int publish(struct pub *pub, const char *subject, char **args, int nr, bo
 
 	if (blipmq_info(pub->b, &info, sizeof(info)))
 		return complain_library(NULL);
-	if (blipmq_topic_open(pub->b, subject, 0, &pub->topic))
-		return complain_subject(subject);
+	ret = open_topic(pub, subject);
+	if (ret != CLI_OK)
+		return ret;
 	pub->max_message = info.max_message;
 	pace_start(&pub->pace, opt.rate);
 	ret = publish_source(pub, args, nr);
@@ -380,6 +411,8 @@ static const struct args_option pub_options[] = {
 	  .max = RATE_MAX, .help = "messages a second, on an absolute schedule" },
 	{ .name = "require-subscriber", .kind = ARGS_FLAG, .target = &opt.require,
 	  .help = "exit 3 if a message reaches no subscription" },
+	{ .name = "type", .value = "NAME", .kind = ARGS_STRING, .target = &opt.type,
+	  .help = "what they are; fails if the topic is for others" },
 	{ .name = "literal", .kind = ARGS_FLAG, .target = &opt.literal,
 	  .help = "take * and > in the subject as letters" },
 	{}
@@ -395,12 +428,16 @@ const struct verb pub_verb = {
 	"be empty, and any bytes are right. With --lines what has come is sent at once,\n"
 	"many lines in one system call if there are many; the line feed is not part of\n"
 	"the message. A full ring of a subscriber with --policy block makes it wait.\n"
-	"On stderr (with -j on stdout) it says how many subscriptions got it.\n",
+	"On stderr (with -j on stdout) it says how many subscriptions got it.\n"
+	"\n"
+	"A topic has the type that the first who states one says it has. The number that\n"
+	"goes with NAME is the 64-bit FNV-1a hash of it, as blipmq_type_id() has it.\n",
 	.examples =
 	"  blipmq pub sensors.cabin.temp 21.5\n"
 	"  uptime | blipmq pub hosts.here.load --require-subscriber || echo nobody\n"
 	"  journalctl -f | blipmq pub logs.here --lines\n"
 	"  blipmq pub images.front --file *.jpg\n"
+	"  blipmq pub samples.cabin --type sample/2 --file sample.bin\n"
 	"  blipmq pub load.test --size 64k --count 1000 --rate 200\n"
 	"  blipmq pub numbers -- -5\n",
 	.options = pub_options,
