@@ -326,7 +326,6 @@ int blipmq_unsubscribe(struct blipmq *b, uint32_t id);
  * @header: who sent it and when; read-only
  * @cookie: of the subscription
  * @index:  of the ring's entry
- * @claim:  the library's
  * @length: bytes of the payload
  * @flags:  BLIPMQ_DESC_*: BLIPMQ_DESC_GAP, the subscription lost messages before
  *          this one
@@ -336,7 +335,6 @@ struct blipmq_view {
 	const struct blipmq_header *header;
 	uint64_t cookie;
 	uint64_t index;
-	uint64_t claim;
 	uint32_t length;
 	uint32_t flags;
 };

@@ -94,29 +94,26 @@ void blipmq_reader_kick(const struct blipmq_reader *r);
 
 #if BLIPMQ_LOCK_FREE
 
-/*
- * Fills in what the descriptors of @n entries from @index on say, and the numbers that
- * their claims get. Touches no message.
- */
+/* Fills in what the descriptors of @n entries from @index on say. Touches no message. */
 static inline void blipmq_views_set(struct blipmq_view *views, const struct blipmq_reader *r,
 				    uint64_t index, unsigned int n)
 {
+	const struct blipmq_words words = r->words;
 	const uint8_t *store = r->store;
-	uint64_t claim = r->next;
 	const uint8_t *data;
 	unsigned int i;
 
 	for (i = 0; i < n; i++) {
-		struct blipmq_desc desc = blipmq_words_desc(&r->words, index + i);
+		struct blipmq_desc desc = blipmq_words_desc(&words, index + i);
+		uint32_t length = desc.length & BLIPMQ_DESC_LENGTH;
 
 		data = store + (uint64_t)desc.offset * BLIPMQ_ALIGN;
 		views[i].data = data;
 		views[i].header = (const struct blipmq_header *)(const void *)(data - BLIPMQ_ALIGN);
 		views[i].cookie = desc.cookie;
 		views[i].index = index + i;
-		views[i].claim = claim + i;
-		views[i].length = desc.length & BLIPMQ_DESC_LENGTH;
-		views[i].flags = desc.length & ~BLIPMQ_DESC_LENGTH;
+		views[i].length = length;
+		views[i].flags = desc.length - length;
 	}
 }
 
@@ -184,14 +181,45 @@ BLIPMQ_LINKAGE inline int blipmq_reader_next(struct blipmq_reader *r,
 	return blipmq_reader_take(r, views, n, BLIPMQ_DESC_LENGTH);
 }
 
-/* Under the lock: which record has a claim that is out. */
-static inline uint64_t blipmq_reader_record(const struct blipmq_reader *r, uint64_t claim)
+/* Under the lock: the number behind the last claim of a record. */
+static inline uint64_t blipmq_reader_stop(const struct blipmq_reader *r, uint64_t record)
+{
+	return record + 1 == r->taken_next ? r->next : r->taken[(record + 1) & r->mask].number;
+}
+
+/* Under the lock: those of @views that are the oldest that are out, in order. */
+static inline unsigned int blipmq_reader_pass(struct blipmq_reader *r,
+					      const struct blipmq_view *views, unsigned int n)
+{
+	uint64_t record = r->taken_first, index, left;
+	const struct blipmq_taken *taken;
+	unsigned int i = 0, first, end;
+
+	while (i < n && r->first < r->next) {
+		if (blipmq_reader_stop(r, record) == r->first)
+			record++;
+		taken = &r->taken[record & r->mask];
+		index = taken->index + (r->first - taken->number);
+		left = blipmq_reader_stop(r, record) - r->first;
+		first = i;
+		end = n - i < left ? n : i + (unsigned int)left;
+		for (; i < end && views[i].index == index; i++)
+			index++;
+		r->first += i - first;
+		if (i < end)
+			break;
+	}
+	return i;
+}
+
+/* Under the lock, while some are out: the last record that begins at @index or before. */
+static inline uint64_t blipmq_reader_record(const struct blipmq_reader *r, uint64_t index)
 {
 	uint64_t low = r->taken_first, high = r->taken_next, middle;
 
 	while (high - low > 1) {
 		middle = low + (high - low) / 2;
-		if (r->taken[middle & r->mask].number <= claim)
+		if (r->taken[middle & r->mask].index <= index)
 			low = middle;
 		else
 			high = middle;
@@ -199,43 +227,24 @@ static inline uint64_t blipmq_reader_record(const struct blipmq_reader *r, uint6
 	return low;
 }
 
-/* Under the lock: those of @views that are the oldest that are out, in order. */
-static inline unsigned int blipmq_reader_pass(struct blipmq_reader *r,
-					      const struct blipmq_view *views, unsigned int n)
-{
-	uint64_t first = r->first, stop = first, offset = 0;
-	const struct blipmq_taken *taken;
-	unsigned int i;
-
-	for (i = 0; i < n && views[i].claim == first; i++, first++) {
-		if (first == stop) {
-			if (first == r->next)
-				break;
-			r->taken_first = blipmq_reader_record(r, first);
-			taken = &r->taken[r->taken_first & r->mask];
-			offset = taken->index - taken->number;
-			taken = &r->taken[(r->taken_first + 1) & r->mask];
-			stop = r->taken_first + 1 == r->taken_next ? r->next : taken->number;
-		}
-		if (views[i].index - first != offset)
-			break;
-	}
-	r->first = first;
-	return i;
-}
-
 /* Under the lock: finish one that is out, in whatever order. False if it is not. */
 static inline bool blipmq_reader_finish(struct blipmq_reader *r,
 					const struct blipmq_view *view)
 {
-	uint64_t *word = &r->done[(view->claim & r->mask) / BLIPMQ_DONE_BITS];
-	uint64_t bit = 1ULL << view->claim % BLIPMQ_DONE_BITS;
 	const struct blipmq_taken *taken;
+	uint64_t record, claim, bit, *word;
 
-	if (view->claim - r->first >= r->next - r->first || *word & bit)
+	if (r->first == r->next)
 		return false;
-	taken = &r->taken[blipmq_reader_record(r, view->claim) & r->mask];
-	if (view->index - taken->index != view->claim - taken->number)
+	record = blipmq_reader_record(r, view->index);
+	taken = &r->taken[record & r->mask];
+	claim = taken->number + (view->index - taken->index);
+	if (view->index < taken->index || claim < r->first ||
+	    claim >= blipmq_reader_stop(r, record))
+		return false;
+	word = &r->done[(claim & r->mask) / BLIPMQ_DONE_BITS];
+	bit = 1ULL << claim % BLIPMQ_DONE_BITS;
+	if (*word & bit)
 		return false;
 	*word |= bit;
 	r->nr_done++;
@@ -256,7 +265,8 @@ static inline uint64_t blipmq_reader_end(struct blipmq_reader *r)
 {
 	const struct blipmq_taken *taken;
 
-	r->taken_first = blipmq_reader_record(r, r->first - 1);
+	while (blipmq_reader_stop(r, r->taken_first) < r->first)
+		r->taken_first++;
 	taken = &r->taken[r->taken_first & r->mask];
 	return taken->index + (r->first - taken->number);
 }
