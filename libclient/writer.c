@@ -15,9 +15,10 @@
 struct reservation {
 	bool open;
 	unsigned int block;	/* that it lies in */
-	unsigned int handle;
-	unsigned int subject_len;
+	struct blipmq_handle topic;
+	char *at;		/* its header */
 	size_t length;		/* payload bytes at most */
+	size_t size;		/* bytes of the whole message then */
 };
 
 /**
@@ -27,6 +28,7 @@ struct reservation {
  * @block_size: bytes of each
  * @blocks:     how many there are
  * @current:    the block that the next message goes to, if it fits
+ * @at, @end:   there: behind all that it has, and where it ends
  * @first:      the first block that has unpublished messages
  * @messages:   messages in @size, those already published included
  * @published:  of these, published
@@ -40,6 +42,8 @@ struct blipmq_writer {
 	size_t block_size;
 	unsigned int blocks;
 	unsigned int current;
+	char *at;
+	char *end;
 	unsigned int first;
 	unsigned int messages;
 	unsigned int published;
@@ -70,20 +74,6 @@ static char *block_begin(const struct blipmq_writer *w, unsigned int block)
 	return w->room + block * w->block_size;
 }
 
-/* Where the next message of a block goes, behind all that it has. */
-static char *block_end(const struct blipmq_writer *w, unsigned int block)
-{
-	const struct blipmq_block *blk = &w->block[block];
-
-	return (char *)(uintptr_t)(blk->data + blk->length);
-}
-
-/* Bytes that are free there. */
-static size_t block_room(const struct blipmq_writer *w, unsigned int block)
-{
-	return w->block_size - (size_t)(block_end(w, block) - block_begin(w, block));
-}
-
 /* All is published: begin anew. */
 static void writer_reset(struct blipmq_writer *w)
 {
@@ -95,6 +85,8 @@ static void writer_reset(struct blipmq_writer *w)
 		w->block[i].nr = 0;
 	}
 	w->current = 0;
+	w->at = w->room;
+	w->end = w->room + w->block_size;
 	w->first = 0;
 	w->messages = 0;
 	w->published = 0;
@@ -164,50 +156,65 @@ static size_t payload_max(const struct blipmq_writer *w, size_t subject_len)
 	       BLIPMQ_TRAILER_ALIGN * BLIPMQ_TRAILER_ALIGN;
 }
 
+/* So that nothing of an older or an aborted message leaves with this one. */
+static void blank(char *at, const char *end)
+{
+	for (; at < end; at += BLIPMQ_ALIGN)
+		memset(at, 0, BLIPMQ_ALIGN);
+}
+
 int blipmq_reserve(struct blipmq_writer *w, const struct blipmq_handle *topic,
 		   size_t length, void **data)
 {
-	unsigned int block = w->current;
+	struct reservation *next = &w->next;
+	size_t size;
 
-	if (w->next.open)
+	if (next->open)
 		return blipmq__fail(-EBUSY, BLIPMQ_REASON_STAGE_OPEN, 0);
 	if (length > payload_max(w, topic->subject_len))
 		return blipmq__fail(-EMSGSIZE, BLIPMQ_REASON_STAGE_SIZE,
 				    payload_max(w, topic->subject_len));
-	if (message_size(length, topic->subject_len) > block_room(w, block))
-		block++;
-	if (block == w->blocks || w->messages == BLIPMQ_BATCH_MAX)
+	size = message_size(length, topic->subject_len);
+	next->block = w->current;
+	next->at = w->at;
+	if (size > (size_t)(w->end - w->at))
+		next->at = block_begin(w, ++next->block);
+	if (next->block == w->blocks || w->messages == BLIPMQ_BATCH_MAX)
 		return blipmq__fail(-ENOBUFS, BLIPMQ_REASON_STAGE_FULL, 0);
 
-	w->next.open = true;
-	w->next.block = block;
-	w->next.handle = topic->handle;
-	w->next.subject_len = topic->subject_len;
-	w->next.length = length;
-	*data = block_end(w, block) + sizeof(struct blipmq_header);
+	next->open = true;
+	next->topic = *topic;
+	next->length = length;
+	next->size = size;
+	*data = next->at + sizeof(struct blipmq_header);
+	blank(*data + length / BLIPMQ_ALIGN * BLIPMQ_ALIGN, next->at + size);
 	return 0;
 }
 
 int blipmq_commit(struct blipmq_writer *w, size_t length)
 {
-	size_t size = message_size(length, w->next.subject_len);
-	struct blipmq_header *header;
+	const struct reservation *next = &w->next;
+	struct blipmq_header *header = (void *)next->at;
+	size_t size = next->size;
 	struct blipmq_block *blk;
 
-	if (!w->next.open)
+	if (!next->open)
 		return blipmq__fail(-EINVAL, BLIPMQ_REASON_STAGE_NONE, 0);
-	if (length > w->next.length)
-		return blipmq__fail(-EINVAL, BLIPMQ_REASON_STAGE_GREW, w->next.length);
-	blk = &w->block[w->next.block];
-	header = (void *)block_end(w, w->next.block);
-	*header = (struct blipmq_header){ .length = length, .topic = w->next.handle };
-	/* Nothing of an older message or of an aborted one is to leave with it. */
-	memset((char *)(header + 1) + length, 0, size - sizeof(*header) - length);
+	if (length > next->length)
+		return blipmq__fail(-EINVAL, BLIPMQ_REASON_STAGE_GREW, next->length);
+	if (length < next->length) {
+		size = message_size(length, next->topic.subject_len);
+		memset((char *)(header + 1) + length, 0, size - sizeof(*header) - length);
+	}
+	*header = (struct blipmq_header){ .length = length, .topic = next->topic.handle };
 
-	blk->length += size;
+	w->at = next->at + size;
+	w->current = next->block;
+	w->end = block_begin(w, next->block) + w->block_size;
+	blk = &w->block[next->block];
+	blk->length = w->at - (char *)(uintptr_t)blk->data;
 	blk->nr++;
 	w->size[w->messages++] = size / BLIPMQ_ALIGN;
-	w->current = w->next.block;
 	w->next.open = false;
 	return 0;
 }
