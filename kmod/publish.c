@@ -184,19 +184,25 @@ static int run_fill(const struct bmq_run *run, unsigned long at, u32 len,
 	return 0;
 }
 
-/* Words, of which none lies across a page's end. */
+/* For so few a call, or a string instruction, takes longer. */
+static __always_inline void words_copy(u64 *to, const u64 *word, u32 len)
+{
+	u32 i;
+
+	for (i = 0; i < len / sizeof(*word); i++)
+		WRITE_ONCE(to[i], word[i]);
+}
+
+/* Words, of which none lies across a page's end; less than a page of them. */
 static void run_write(const struct bmq_run *run, unsigned long at, const u64 *word,
 		      u32 len)
 {
-	const u64 *end = word + len / sizeof(*word);
+	u32 fit = min_t(u32, len, PAGE_SIZE - (at & ~PAGE_MASK));
 
-	while (word < end) {
-		u64 *to = bmq_run_at(run, at);
-		const u64 *stop = to + (PAGE_SIZE - (at & ~PAGE_MASK)) / sizeof(*to);
-
-		for (; word < end && to < stop; at += sizeof(*word))
-			*to++ = *word++;
-	}
+	words_copy(bmq_run_at(run, at), word, fit);
+	if (fit < len)
+		words_copy(bmq_run_at(run, at + fit), word + fit / sizeof(*word),
+			   len - fit);
 }
 
 /* Bytes of a message in its run: header, payload, trailer. */
@@ -227,13 +233,13 @@ static void header_prepare(struct bmq_batch *batch)
 }
 
 /*
- * The message whose payload lies in its run, behind @at, is one more of the chunk:
- * header and trailer. Number, time and topic follow under the topic's lock.
+ * The message whose payload lies in its run, behind @header at @at, is one more of the
+ * chunk: header and trailer. Number, time and topic follow under the topic's lock.
  */
-static void msg_ready(struct bmq_batch *batch, u32 at, u32 length)
+static void msg_ready(struct bmq_batch *batch, struct blipmq_header *header, u32 at,
+		      u32 length)
 {
 	struct bmq_msg *msg = &batch->msg[batch->nr++];
-	struct blipmq_header *header = bmq_run_at(msg->run, at);
 
 	*header = batch->header;
 	header->length = length;
@@ -258,7 +264,7 @@ static int msg_add(struct bmq_batch *batch, u32 length, struct source *from)
 		msg_forget(batch, msg);
 		return refuse(batch, err, BLIPMQ_REASON_FAULT, 0);
 	}
-	msg_ready(batch, at, length);
+	msg_ready(batch, bmq_run_at(msg->run, at), at, length);
 	return 0;
 }
 
@@ -373,10 +379,11 @@ static void chunk_count(struct bmq_batch *batch, unsigned int first, unsigned in
 		taken += batch->chunk.taken[i];
 		lonely += !taken;
 		bytes += batch->chunk.msgs[i].length;
-		batch->result[first + i] = (struct blipmq_result){
-			.seq = batch->seq + i,
-			.delivered = taken,
-		};
+		if (batch->wanted)
+			batch->result[first + i] = (struct blipmq_result){
+				.seq = batch->seq + i,
+				.delivered = taken,
+			};
 	}
 	atomic64_add(nr, &ep->published);
 	atomic64_add(bytes, &ep->bytes);
@@ -441,6 +448,7 @@ static struct bmq_batch *batch_begin(struct bmq_endpoint *ep, bool nonblock)
 	batch->reason = BLIPMQ_REASON_NONE;
 	batch->detail = 0;
 	batch->nonblock = nonblock;
+	batch->wanted = false;
 	batch->delivered = 0;
 	batch->account = account_of(ep);
 	if (batch->account)
@@ -574,7 +582,7 @@ static int chunk_from_block(struct bmq_batch *batch, struct bmq_run *run,
 	int err = 0;
 
 	for (; *left && batch->nr < BMQ_CHUNK; (*left)--, *at += size) {
-		const struct blipmq_header *header = bmq_run_at(run, *at);
+		struct blipmq_header *header = bmq_run_at(run, *at);
 
 		if (*at + sizeof(*header) > block->length || !header_clean(header) ||
 		    header->length > block->length)
@@ -600,7 +608,7 @@ static int chunk_from_block(struct bmq_batch *batch, struct bmq_run *run,
 		if (!batch->nr)
 			bmq_run_get(run, 1);
 		batch->msg[batch->nr].run = run;
-		msg_ready(batch, *at, header->length);
+		msg_ready(batch, header, *at, header->length);
 	}
 	return 0;
 }
@@ -689,6 +697,7 @@ int bmq_publish(struct bmq_endpoint *ep, struct blipmq_publish *args, bool nonbl
 		args->head.reason = BLIPMQ_REASON_MEMORY;
 		return -ENOMEM;
 	}
+	batch->wanted = args->results;
 	err = args->head.flags & BLIPMQ_PUBLISH_BLOCKS ? publish_blocks(batch, args) :
 							 publish_array(batch, args);
 	if (err)

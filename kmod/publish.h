@@ -36,7 +36,8 @@ struct iov_iter;
  * @nr_wake: endpoints to wake
  * @wake:    these; under RCU
  * @in:      messages as user space describes them
- * @result:  as user space is told
+ * @wanted:  user space asks for results
+ * @result:  as it is told
  * @subject: of a message that has no handle
  * @reason, @detail: why the first message not done was not
  * @nonblock: do not wait for room
@@ -63,6 +64,7 @@ struct bmq_batch {
 	int reason;
 	u32 detail;
 	bool nonblock;
+	bool wanted;
 	u64 delivered;
 };
 
