@@ -25,8 +25,8 @@
 
 #include "store.h"
 
-#define BMQ_CHUNK		64	/* messages of one fan-out at the most */
-#define BMQ_RING_STEPS	64	/* entries moved, put or dropped in one go */
+#define BMQ_CHUNK		128	/* messages of one fan-out at the most */
+#define BMQ_RING_STEPS	128	/* entries moved, put or dropped in one go */
 #define BMQ_CAS_TRIES	4	/* before a loss is counted as contended */
 #define BMQ_RECENT		4	/* publishers whose last run a ring remembers */
 #define BMQ_DESC_PER_PAGE	(PAGE_SIZE / sizeof(struct blipmq_desc))

@@ -624,7 +624,7 @@ int blipmq_publish_batch(struct blipmq *b, const struct blipmq_message *messages
 /* ---- Publishing in place ---- */
 
 /* Bytes of a staging block: a compromise, see struct blipmq_writer_opts. */
-#define BLIPMQ_BLOCK_DEFAULT	32768
+#define BLIPMQ_BLOCK_DEFAULT	65536
 #define BLIPMQ_BLOCKS_DEFAULT	16	/* staging blocks of a writer */
 #define BLIPMQ_BLOCK_UNIT	4096	/* block sizes are multiples of this */
 
