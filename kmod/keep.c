@@ -3,10 +3,11 @@
  * The ring: messages that stay beyond their turn, and those that read(2) and RECV copy.
  * See ring.h and uapi/linux/blipmq.h.
  */
+#include <linux/bitmap.h>
 #include <linux/err.h>
 #include <linux/ktime.h>
 
-#include "slot.h"
+#include "span.h"
 
 /* Held records are sorted by index. */
 static struct bmq_held *held_find(struct bmq_ring *ring, u64 index)
@@ -39,8 +40,8 @@ static struct bmq_held *held_find(struct bmq_ring *ring, u64 index)
  */
 struct bmq_run *bmq_ring_keep(struct bmq_ring *ring, u64 index)
 {
+	u64 slot = index & (ring->entries - 1);
 	struct bmq_held *held;
-	union bmq_slot *slot;
 	struct bmq_run *run;
 
 	lockdep_assert_held(&ring->lock);
@@ -50,13 +51,13 @@ struct bmq_run *bmq_ring_keep(struct bmq_ring *ring, u64 index)
 		return ERR_PTR(-EINVAL);
 
 	if (index >= ring->tail) {
-		slot = bmq_slot_at(ring, index);
-		if (!(slot->flags & SLOT_LIVE))
+		if (test_bit(slot, ring->kept))
 			return ERR_PTR(-EINVAL);
-		run = ring->store->slot[slot->page];
+		run = ring->store->slot[bmq_span_at(ring, bmq_span_of(ring, index))->page];
 		if (!bmq_pins_fit(ring, run->nr))
 			return ERR_PTR(-ENOSPC);
-		slot->flags &= ~SLOT_LIVE;
+		__set_bit(slot, ring->kept);
+		ring->nr_kept++;
 		bmq_pin(ring, run);
 		return run;
 	}
@@ -89,7 +90,7 @@ void bmq_ring_unkeep(struct bmq_ring *ring, struct bmq_run *run)
 bool bmq_ring_latch(struct bmq_ring *ring)
 {
 	struct bmq_latch *latch = &ring->latch;
-	union bmq_slot *slot;
+	const struct bmq_span *span;
 
 	lockdep_assert_held(&ring->lock);
 	if (latch->valid)
@@ -97,13 +98,13 @@ bool bmq_ring_latch(struct bmq_ring *ring)
 	if (ring->broken || ring->claim == ring->prod)
 		return false;
 
-	slot = bmq_slot_at(ring, ring->claim);
+	span = bmq_span_at(ring, bmq_span_of(ring, ring->claim));
 	latch->valid = true;
-	latch->sub = slot->sub;
-	latch->page = slot->page;
+	latch->sub = span->sub;
+	latch->page = span->page;
 	latch->desc = *bmq_ring_desc(ring, ring->claim);
-	bmq_pin(ring, ring->store->slot[slot->page]);
-	ring->subs[slot->sub]->queued++;
+	bmq_pin(ring, ring->store->slot[span->page]);
+	ring->subs[span->sub]->queued++;
 
 	ring->claim++;
 	ring->release = ring->claim;

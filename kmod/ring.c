@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 /* The ring: the subscriber's words, and what leaves it. See ring.h and uapi/linux/blipmq.h. */
+#include <linux/bitmap.h>
 #include <linux/ktime.h>
 #include <linux/minmax.h>
 #include <linux/rcupdate.h>
 #include <linux/slab.h>
 
-#include "slot.h"
+#include "span.h"
 
 #define SUBS_FIRST	16	/* slots for subscriptions to begin with */
 
@@ -50,16 +51,37 @@ void bmq_unpin(struct bmq_ring *ring, u32 page)
 	put_run(ring, run);
 }
 
-/* The last entry of a stretch leaves. */
-static void stretch_leave(struct bmq_ring *ring, u64 end, u32 page)
+/* The number of the span that an entry is of, or of the next one if none is yet. */
+u32 bmq_span_of(const struct bmq_ring *ring, u64 index)
 {
+	u32 low = ring->span_first, high = ring->span_next;
+
+	while (low != high) {
+		u32 mid = low + (high - low) / 2;
+
+		if (bmq_span_at(ring, mid)->end <= index)
+			low = mid + 1;
+		else
+			high = mid;
+	}
+	return low;
+}
+
+/* The first span has left; if it is the last of its stretch, so has that. */
+static void span_leave(struct bmq_ring *ring)
+{
+	u32 number = ring->span_first++;
+	struct bmq_span *span = bmq_span_at(ring, number);
 	unsigned int i;
 
+	if (!span->owns)
+		return;
 	for (i = 0; i < BMQ_RECENT; i++) {
-		if (ring->recent[i].open && ring->recent[i].end == end)
+		if (ring->recent[i].open && ring->recent[i].span == number)
 			ring->recent[i].open = false;
 	}
-	put_run(ring, ring->store->slot[page]);
+	span->owns = false;
+	put_run(ring, ring->store->slot[span->page]);
 }
 
 void bmq_sub_leave(struct bmq_ring *ring, u16 slot, unsigned int nr)
@@ -73,35 +95,27 @@ void bmq_sub_leave(struct bmq_ring *ring, u16 slot, unsigned int nr)
 	kfree_rcu(sub, rcu);
 }
 
-/* Of @nr slots side by side: how many before one of another subscription, or an owner? */
-static unsigned int plain_slots(const union bmq_slot *slot, unsigned int nr, u16 sub)
+static void kept_leave(struct bmq_ring *ring, u64 end)
 {
-	const union bmq_slot mask = { .sub = U16_MAX, .flags = SLOT_OWNS };
-	const union bmq_slot plain = { .sub = sub };
-	unsigned int i;
+	u64 index;
 
-	for (i = 0; i < nr; i++) {
-		if ((slot[i].word & mask.word) != plain.word)
-			break;
-	}
-	return i;
+	for (index = ring->tail; ring->nr_kept && index < end; index++)
+		ring->nr_kept -= __test_and_clear_bit(index & (ring->entries - 1),
+						      ring->kept);
 }
 
 /* Entries leave from the head, up to @end, and with stretches their references. */
-static void slots_leave(struct bmq_ring *ring, u64 end)
+static void entries_leave(struct bmq_ring *ring, u64 end)
 {
+	kept_leave(ring, end);
 	while (ring->tail < end) {
-		const union bmq_slot *slot = bmq_slot_at(ring, ring->tail);
-		unsigned int nr = bmq_side_by_side(ring, ring->tail, end - ring->tail);
-		unsigned int plain = plain_slots(slot, nr, slot->sub);
-		bool owns = plain < nr && slot[plain].sub == slot->sub;
+		const struct bmq_span *span = bmq_span_at(ring, ring->span_first);
+		unsigned int nr = min(end, span->end) - ring->tail;
 
-		ring->tail += plain;
-		if (owns) {
-			stretch_leave(ring, ring->tail, slot[plain].page);
-			ring->tail++;
-		}
-		bmq_sub_leave(ring, slot->sub, plain + owns);
+		ring->tail += nr;
+		bmq_sub_leave(ring, span->sub, nr);
+		if (ring->tail == span->end)
+			span_leave(ring);
 	}
 }
 
@@ -147,13 +161,15 @@ void bmq_ring_lose(struct bmq_ring *ring, struct bmq_sub *sub,
 }
 
 /* The entries at the head, up to @end, leave unread. */
-static void slots_lose(struct bmq_ring *ring, u64 end, enum blipmq_drop why)
+static void entries_lose(struct bmq_ring *ring, u64 end, enum blipmq_drop why)
 {
-	u64 index;
+	while (ring->tail < end) {
+		const struct bmq_span *span = bmq_span_at(ring, ring->span_first);
+		u64 stop = min(end, span->end);
 
-	for (index = ring->tail; index < end; index++)
-		bmq_ring_lose(ring, ring->subs[bmq_slot_at(ring, index)->sub], why, 1);
-	slots_leave(ring, end);
+		bmq_ring_lose(ring, ring->subs[span->sub], why, stop - ring->tail);
+		entries_leave(ring, stop);
+	}
 }
 
 /* ---- The subscriber's words ---- */
@@ -228,7 +244,7 @@ void bmq_ring_reclaim(struct bmq_ring *ring)
 			break;
 		held_pop(ring);
 	}
-	slots_leave(ring, min(ring->release, ring->tail + BMQ_RING_STEPS));
+	entries_leave(ring, min(ring->release, ring->tail + BMQ_RING_STEPS));
 }
 
 /*
@@ -240,13 +256,14 @@ void bmq_move_claimed(struct bmq_ring *ring, unsigned int want)
 	bool again = false;
 
 	while (bmq_room(ring) < want && ring->tail < ring->claim) {
-		union bmq_slot *slot = bmq_slot_at(ring, ring->tail);
+		bool kept = test_bit(ring->tail & (ring->entries - 1), ring->kept);
 
-		if (!(slot->flags & SLOT_LIVE) || ring->tail < ring->release) {
-			slots_leave(ring, ring->tail + 1);
+		if (kept || ring->tail < ring->release) {
+			entries_leave(ring, ring->tail + 1);
 		} else if (ring->held_nr < ring->held_max) {
-			held_push(ring, ring->tail, slot->page);
-			slots_leave(ring, ring->tail + 1);
+			held_push(ring, ring->tail,
+				  bmq_span_at(ring, ring->span_first)->page);
+			entries_leave(ring, ring->tail + 1);
 		} else if (!again && look_again(ring)) {
 			again = true;
 			bmq_ring_reclaim(ring);
@@ -276,7 +293,7 @@ bool bmq_drop_head(struct bmq_ring *ring, unsigned int nr, enum blipmq_drop why)
 		return false;
 	}
 	ring->claim += nr;
-	slots_lose(ring, ring->tail + nr, why);
+	entries_lose(ring, ring->tail + nr, why);
 	return true;
 }
 
@@ -340,11 +357,19 @@ bool bmq_ring_claimed(struct bmq_ring *ring, const struct bmq_sub *sub, u64 *ind
 		      u64 *nr)
 {
 	unsigned int steps;
+	u32 number;
 
 	lockdep_assert_held(&ring->lock);
 	*index = max(*index, ring->tail);
-	for (steps = 0; steps < BMQ_RING_STEPS && *index < ring->claim; steps++)
-		*nr += bmq_slot_at(ring, (*index)++)->sub == sub->slot;
+	number = bmq_span_of(ring, *index);
+	for (steps = 0; steps < BMQ_RING_STEPS && *index < ring->claim; steps++) {
+		const struct bmq_span *span = bmq_span_at(ring, number++);
+		u64 end = min(span->end, ring->claim);
+
+		if (span->sub == sub->slot)
+			*nr += end - *index;
+		*index = end;
+	}
 	return *index < ring->claim;
 }
 
@@ -358,7 +383,7 @@ u64 bmq_ring_oldest(struct bmq_ring *ring)
 	lockdep_assert_held(&ring->lock);
 	if (ring->claim == ring->prod)
 		return U64_MAX;
-	run = ring->store->slot[bmq_slot_at(ring, ring->claim)->page];
+	run = ring->store->slot[bmq_span_at(ring, bmq_span_of(ring, ring->claim))->page];
 	offset = bmq_ring_desc(ring, ring->claim)->offset - 1 -
 		 run->first * BMQ_UNITS_PER_PAGE;
 	header = bmq_run_at(run, (unsigned long)offset * BLIPMQ_ALIGN);
@@ -394,7 +419,7 @@ unsigned int bmq_ring_evict(struct bmq_ring *ring, const struct bmq_user *only,
 		if (ring->tail != ring->claim || ring->claim == ring->prod ||
 		    bmq_store_idle(ring->store, only) >= need)
 			break;
-		run = ring->store->slot[bmq_slot_at(ring, ring->tail)->page];
+		run = ring->store->slot[bmq_span_at(ring, ring->span_first)->page];
 		if (only && run->account->user != only)
 			break;
 		if (!bmq_drop_head(ring, 1, BLIPMQ_DROP_EVICTED))
@@ -426,8 +451,8 @@ bool bmq_ring_drain(struct bmq_ring *ring)
 	for (steps = 0; steps < BMQ_RING_STEPS && ring->held_nr; steps++)
 		held_pop(ring);
 	end = min(ring->prod, ring->tail + BMQ_RING_STEPS);
-	slots_leave(ring, min(end, ring->claim));
-	slots_lose(ring, end, why);
+	entries_leave(ring, min(end, ring->claim));
+	entries_lose(ring, end, why);
 	return ring->held_nr || ring->tail < ring->prod;
 }
 
@@ -542,9 +567,11 @@ int bmq_ring_init(struct bmq_ring *ring, struct bmq_store *store,
 
 	ring->pages = kvcalloc(ring->nr_pages, sizeof(*ring->pages), GFP_KERNEL_ACCOUNT);
 	ring->desc = kvcalloc(ring->nr_pages, sizeof(*ring->desc), GFP_KERNEL_ACCOUNT);
-	ring->slots = kvcalloc(entries, sizeof(*ring->slots), GFP_KERNEL_ACCOUNT);
+	ring->spans = kvcalloc(entries, sizeof(*ring->spans), GFP_KERNEL_ACCOUNT);
+	ring->kept = kvcalloc(BITS_TO_LONGS(entries), sizeof(*ring->kept),
+			      GFP_KERNEL_ACCOUNT);
 	ring->held = kvcalloc(held, sizeof(*ring->held), GFP_KERNEL_ACCOUNT);
-	if (!ring->pages || !ring->desc || !ring->slots || !ring->held ||
+	if (!ring->pages || !ring->desc || !ring->spans || !ring->kept || !ring->held ||
 	    ring_alloc_pages(ring)) {
 		bmq_ring_destroy(ring);
 		return -ENOMEM;
@@ -564,7 +591,8 @@ void bmq_ring_destroy(struct bmq_ring *ring)
 		put_page(virt_to_page(ring->control));
 	kvfree(ring->pages);
 	kvfree(ring->desc);
-	kvfree(ring->slots);
+	kvfree(ring->spans);
+	kvfree(ring->kept);
 	kvfree(ring->held);
 	kvfree(ring->subs);
 }

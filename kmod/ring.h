@@ -6,10 +6,11 @@
  * Ownership. The endpoint owns its ring; the ring owns its pages and a reference
  * on every run that one of its messages lies in: one for each *stretch*, and one
  * for each held message. A stretch is the messages of one run that stand in the
- * ring; its reference belongs to the slot of the last of them (SLOT_OWNS) and
- * moves on when a further one is written. Everything leaves the ring from its
- * head, in order, so when that slot leaves, so does the reference. Every reference
- * is put by unpin(), by the one function that clears its record.
+ * ring. What the kernel knows of entries it knows by *spans*: consecutive entries of
+ * one run and one subscription. A stretch's reference belongs to the last of its spans
+ * and moves on when a further one is written. Everything leaves the ring from its
+ * head, in order, so when that span has left, so has the stretch, and its reference.
+ * Every reference is put by put_run(), by the one function that clears its record.
  *
  * Locking. @lock guards all but what is marked as shared or fixed. The kernel
  * relies on nothing that it reads from the control page beyond what it checked,
@@ -68,19 +69,17 @@ struct bmq_sub {
 };
 
 /**
- * union bmq_slot - what the kernel knows of an entry
- * @page:  first page of the run
- * @sub:   index of the subscription
- * @flags: SLOT_*
- * @word:  all of it, for loops over many
+ * struct bmq_span - consecutive entries of one run and one subscription
+ * @end:  behind the last of them; the first is where the span before ends, or the tail
+ * @page: first page of the run
+ * @sub:  index of the subscription
+ * @owns: last of its stretch: has the reference and the charge
  */
-union bmq_slot {
-	struct {
-		u32 page;
-		u16 sub;
-		u16 flags;
-	};
-	u64 word;
+struct bmq_span {
+	u64 end;
+	u32 page;
+	u16 sub;
+	bool owns;
 };
 
 /* A claimed message whose slot was needed; it has a reference of its own. */
@@ -89,9 +88,9 @@ struct bmq_held {
 	u32 page;
 };
 
-/* The stretch of a run that a further message may extend; @end is its last entry. */
+/* The stretch of a run that a further message may extend; @span is its last one. */
 struct bmq_stretch {
-	u64 end;
+	u32 span;
 	u32 page;
 	bool open;
 };
@@ -124,12 +123,15 @@ struct bmq_latch {
  * @pages:   all pages of the ring mapping, in order; fixed
  * @nr_pages: of these; fixed
  * @lock:    guards the rest
+ * @span_first, @span_next: ends of the queue of spans, counted for ever
+ * @nr_kept: bits that are set in @kept
  * @prod:    entries written
  * @tail:    entries below left their slots
  * @claim:   the last value of control->claim that was right
  * @release: the last value of control->release that was right
  * @looked:  @prod at the last look at the control page
- * @slots:   what each entry is
+ * @spans:   a queue, of @entries at most: what stands between @tail and @prod
+ * @kept:    bits by slot: the message was kept, it does not move to the held list
  * @held:    claimed messages that left their slots, a queue of @held_max
  * @held_head: index of its first element
  * @held_nr: its elements
@@ -165,7 +167,8 @@ struct bmq_ring {
 	struct blipmq_desc **desc;
 	struct page **pages;
 	unsigned int nr_pages;
-	union bmq_slot *slots;
+	struct bmq_span *spans;
+	unsigned long *kept;
 	struct bmq_held *held;
 
 	spinlock_t lock ____cacheline_aligned;
@@ -176,6 +179,9 @@ struct bmq_ring {
 	u8 recent_next;
 	u32 held_head;
 	u32 held_nr;
+	u32 span_first;
+	u32 span_next;
+	u32 nr_kept;
 	u64 prod;
 	u64 tail;
 	u64 claim;

@@ -4,7 +4,7 @@
 #include <linux/minmax.h>
 #include <linux/string.h>
 
-#include "slot.h"
+#include "span.h"
 
 /* ---- Stretches ---- */
 
@@ -55,28 +55,41 @@ static bool make_pins(struct bmq_ring *ring, unsigned long nr, u32 policy)
 }
 
 /*
- * Let a stretch of @run end at the next entries. A known one gives its reference
- * up to them; a new one takes one of those that the fan-out raised. A block ring
- * was asked before: its messages are on their way into all rings.
+ * A span for the next @nr entries, at the end of the stretch of @run. A known stretch
+ * gives its reference up to it, or has its last span grow; a new one takes one of those
+ * that the fan-out raised. A block ring was asked before: its messages are on their way
+ * into all rings.
  */
-static struct bmq_stretch *stretch_grow(struct bmq_ring *ring,
-					struct bmq_run *run, u32 policy,
-					bool *fresh)
+static bool span_grow(struct bmq_ring *ring, const struct bmq_sub *sub,
+		      const struct bmq_run *run, unsigned int nr, u32 policy, bool *fresh)
 {
 	struct bmq_stretch *stretch = stretch_find(ring, run->first);
 
 	*fresh = !stretch;
 	if (stretch) {
-		bmq_slot_at(ring, stretch->end)->flags &= ~SLOT_OWNS;
-		return stretch;
+		struct bmq_span *last = bmq_span_at(ring, stretch->span);
+
+		if (stretch->span + 1 == ring->span_next && last->sub == sub->slot) {
+			last->end += nr;
+			return true;
+		}
+		last->owns = false;
+	} else {
+		if (policy != BLIPMQ_POLICY_BLOCK && !make_pins(ring, run->nr, policy))
+			return false;
+		stretch = &ring->recent[ring->recent_next++ % BMQ_RECENT];
+		stretch->page = run->first;
+		stretch->open = true;
+		bmq_charge_pins(ring, run);
 	}
-	if (policy != BLIPMQ_POLICY_BLOCK && !make_pins(ring, run->nr, policy))
-		return NULL;
-	stretch = &ring->recent[ring->recent_next++ % BMQ_RECENT];
-	stretch->page = run->first;
-	stretch->open = true;
-	bmq_charge_pins(ring, run);
-	return stretch;
+	stretch->span = ring->span_next++;
+	*bmq_span_at(ring, stretch->span) = (struct bmq_span){
+		.end = ring->prod + nr,
+		.page = run->first,
+		.sub = sub->slot,
+		.owns = true,
+	};
+	return true;
 }
 
 /* ---- Chunks ---- */
@@ -125,16 +138,10 @@ static void write_place(struct blipmq_desc *desc, u64 place)
 }
 
 /* Write @nr entries, not across a page of descriptors. */
-static void write_span(struct bmq_ring *ring, const struct bmq_sub *sub,
+static void write_descs(struct bmq_ring *ring, const struct bmq_sub *sub,
 		       const struct bmq_msg *msg, unsigned int nr, u32 flags)
 {
-	const union bmq_slot owner = {
-		.page = msg->run->first,
-		.sub = sub->slot,
-		.flags = SLOT_LIVE,
-	};
 	struct blipmq_desc *desc = bmq_ring_desc(ring, ring->prod);
-	union bmq_slot *slot = bmq_slot_at(ring, ring->prod);
 	const u64 cookie = sub->cookie;
 	unsigned int i;
 
@@ -142,7 +149,6 @@ static void write_span(struct bmq_ring *ring, const struct bmq_sub *sub,
 		/* A subscriber may be copying the entry of the lap before; its claim fails. */
 		write_place(&desc[i], msg[i].place);
 		WRITE_ONCE(desc[i].cookie, cookie);
-		slot[i].word = owner.word;
 	}
 	if (flags)
 		WRITE_ONCE(desc->length, msg->length | flags);
@@ -154,23 +160,19 @@ static unsigned int write_stretch(struct bmq_ring *ring, struct bmq_sub *sub,
 				  const struct bmq_msg *msg, unsigned int nr,
 				  u32 policy, bool *fresh)
 {
-	struct bmq_stretch *stretch;
-	unsigned int span, left;
+	unsigned int side, left;
 
-	stretch = stretch_grow(ring, msg->run, policy, fresh);
-	if (!stretch) {
+	if (!span_grow(ring, sub, msg->run, nr, policy, fresh)) {
 		bmq_ring_lose(ring, sub, ring->broken ? BLIPMQ_DROP_BROKEN :
 			      BLIPMQ_DROP_PINS, nr);
 		return 0;
 	}
-	for (left = nr; left; left -= span, msg += span) {
-		span = bmq_side_by_side(ring, ring->prod, left);
-		write_span(ring, sub, msg, span, sub->gap ? BLIPMQ_DESC_GAP : 0);
+	for (left = nr; left; left -= side, msg += side) {
+		side = bmq_side_by_side(ring, ring->prod, left);
+		write_descs(ring, sub, msg, side, sub->gap ? BLIPMQ_DESC_GAP : 0);
 		sub->gap = false;
 	}
 	sub->queued += nr;
-	stretch->end = ring->prod - 1;
-	bmq_slot_at(ring, stretch->end)->flags |= SLOT_OWNS;
 	return nr;
 }
 

@@ -221,7 +221,7 @@ static inline void hlist_del(struct hlist_node *node)
 #define BITS_PER_LONG		(8 * sizeof(long))
 #define BITS_TO_LONGS(nr)	DIV_ROUND_UP(nr, BITS_PER_LONG)
 
-static inline bool shim_bit(const unsigned long *map, unsigned long bit)
+static inline bool test_bit(unsigned long bit, const unsigned long *map)
 {
 	return map[bit / BITS_PER_LONG] >> bit % BITS_PER_LONG & 1;
 }
@@ -238,10 +238,23 @@ static inline void bitmap_clear(unsigned long *map, unsigned long bit, unsigned 
 		map[bit / BITS_PER_LONG] &= ~(1UL << bit % BITS_PER_LONG);
 }
 
+static inline void __set_bit(unsigned long bit, unsigned long *map)
+{
+	bitmap_set(map, bit, 1);
+}
+
+static inline bool __test_and_clear_bit(unsigned long bit, unsigned long *map)
+{
+	bool old = test_bit(bit, map);
+
+	bitmap_clear(map, bit, 1);
+	return old;
+}
+
 static inline unsigned long find_next_bit(const unsigned long *map, unsigned long size,
 					  unsigned long bit)
 {
-	while (bit < size && !shim_bit(map, bit))
+	while (bit < size && !test_bit(bit, map))
 		bit++;
 	return min(bit, size);
 }
@@ -249,7 +262,7 @@ static inline unsigned long find_next_bit(const unsigned long *map, unsigned lon
 static inline unsigned long find_next_zero_bit(const unsigned long *map,
 					       unsigned long size, unsigned long bit)
 {
-	while (bit < size && shim_bit(map, bit))
+	while (bit < size && test_bit(bit, map))
 		bit++;
 	return min(bit, size);
 }
