@@ -225,7 +225,6 @@ static int args_in(union args *args, const void __user *from, const struct call 
 {
 	int err;
 
-	memset(args, 0, sizeof(*args));
 	if (get_user(*size, (const u32 __user *)from))
 		return -EFAULT;
 	if (*size < (call->first ?: call->size))

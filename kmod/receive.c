@@ -31,12 +31,12 @@ static int refuse(struct blipmq_head *head, int err, int reason, u32 detail)
 /* What a look at the ring says to a sleeper. */
 struct look {
 	u64 waiting;
-	u64 oldest;	/* ns when that was published */
+	u64 oldest;	/* ns when the first of these was published, if asked for */
 	bool broken;
 };
 
 /* Look, take back what is released, and tell those whom it concerns. */
-static struct look ring_look(struct bmq_endpoint *ep)
+static struct look ring_look(struct bmq_endpoint *ep, bool timed)
 {
 	struct bmq_ring *ring = ep->ring;
 	bool untold, kick = false;
@@ -49,7 +49,8 @@ static struct look ring_look(struct bmq_endpoint *ep)
 	if (!look.broken) {
 		bmq_ring_reclaim(ring);
 		look.waiting = ring->prod - ring->claim;
-		look.oldest = bmq_ring_oldest(ring);
+		if (timed)
+			look.oldest = bmq_ring_oldest(ring);
 		blocked = READ_ONCE(ring->page->blocked);
 		kick = blocked && ring->release >= blocked;
 		if (kick)
@@ -71,8 +72,8 @@ static struct look ring_look(struct bmq_endpoint *ep)
 static int wait_round(struct bmq_endpoint *ep, const struct blipmq_wait *args,
 		      bool eager, u64 *until)
 {
-	u64 delay = (u64)args->max_delay * NSEC_PER_USEC, now = ktime_get_ns();
-	struct look look = ring_look(ep);
+	u64 delay = (u64)args->max_delay * NSEC_PER_USEC, now = 0;
+	struct look look = ring_look(ep, delay);
 
 	if (look.broken)
 		return -EIO;
@@ -80,6 +81,9 @@ static int wait_round(struct bmq_endpoint *ep, const struct blipmq_wait *args,
 		return -ENODEV;
 	if (look.waiting >= max(args->min, 1u))
 		return 0;
+	/* Who waits for ever does not pay for a clock. */
+	if (delay || args->deadline != BLIPMQ_WAIT_FOREVER)
+		now = ktime_get_ns();
 	*until = args->deadline;
 	if (delay && look.waiting) {
 		if (now - look.oldest >= delay && now >= look.oldest)
@@ -116,6 +120,10 @@ static int wait_loop(struct bmq_endpoint *ep, const struct blipmq_wait *args)
 		if (err != -EAGAIN)
 			break;
 		sleep_until(until);
+		/* Whoever woke us took us off the queue: no need to join it for a look. */
+		err = wait_round(ep, args, eager, &until);
+		if (err != -EAGAIN)
+			break;
 		if (args->max_delay && !eager && !bmq_ring_waiting(ep->ring)) {
 			eager = true;
 			atomic_inc(&ep->eager);
@@ -177,7 +185,7 @@ __poll_t bmq_poll(struct bmq_endpoint *ep, struct file *file, poll_table *table)
 	if (!ring)
 		return mask;
 
-	look = ring_look(ep);
+	look = ring_look(ep, false);
 	if (look.broken)
 		return mask | EPOLLERR;
 	mark = READ_ONCE(ring->control->need_wakeup);
