@@ -21,6 +21,9 @@
 #define MSEC		1000000ULL	/* nanoseconds */
 #define SEC		1000000000ULL
 
+/* What this tree's module is to have, exactly. */
+#define FEATURES	BLIPMQ_FEATURE_TYPES
+
 /* An address that no process has: not NULL, above user space's end where there is one. */
 #define NOWHERE		((__u64)-4096)
 

@@ -289,7 +289,7 @@ TEST(info_unbound)
 	for (int i = 0; i < 2; i++) {
 		ASSERT_EQ(0, do_info(fd, &info));
 		EXPECT_EQ(BLIPMQ_VERSION, info.version);
-		EXPECT_EQ(BLIPMQ_FEATURE_TYPES, info.features);
+		EXPECT_EQ(FEATURES, info.features);
 		EXPECT_EQ(0, info.rights);
 		EXPECT_EQ(0, info.endpoint);
 		EXPECT_EQ(BLIPMQ_MESSAGE_MAX, info.max_message);

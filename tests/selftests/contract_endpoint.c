@@ -88,7 +88,7 @@ TEST_F(file, bound_info)
 	ASSERT_EQ(0, bind_bus(self->fd, "default"));
 	ASSERT_EQ(0, do_info(self->fd, &info));
 	EXPECT_EQ(BLIPMQ_VERSION, info.version);
-	EXPECT_EQ(0, info.features);
+	EXPECT_EQ(FEATURES, info.features);
 	EXPECT_EQ(BLIPMQ_RIGHT_MAP | BLIPMQ_RIGHT_PUBLISH | BLIPMQ_RIGHT_SUBSCRIBE, info.rights);
 	EXPECT_NE(0, info.endpoint);
 	EXPECT_LT(0, info.max_message);
