@@ -27,6 +27,16 @@ void bmq_purse_init(struct bmq_purse *purse, unsigned long budget,
 	purse->share = share;
 }
 
+/* What is taken beyond them already stays until it is given back. */
+void bmq_purse_set(struct bmq_purse *purse, unsigned long budget,
+		   unsigned int share)
+{
+	spin_lock(&purse->lock);
+	WRITE_ONCE(purse->budget, budget);
+	purse->share = share;
+	spin_unlock(&purse->lock);
+}
+
 /* Find or insert: @fresh is used, or freed by the caller if it is not. */
 static struct bmq_host_user *host_user_get(u32 uid,
 					   struct bmq_host_user *fresh)

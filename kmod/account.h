@@ -49,7 +49,7 @@ struct bmq_host_user {
  * @lock:     guards all that follows, and idle lists of the store
  * @users:    struct bmq_user
  * @accounts: struct bmq_account
- * @budget:   pages that messages may take; fixed
+ * @budget:   pages that messages may take; read without the lock for pin limits
  * @share:    percent of what other users left free that one user may take
  * @pages:    pages taken
  * @ringers:  users that have a ring; read without the lock, a stale value only
@@ -127,6 +127,8 @@ struct bmq_account {
 void bmq_purse_destroy(struct bmq_purse *purse);
 void bmq_purse_init(struct bmq_purse *purse, unsigned long budget,
 		    unsigned int share);
+void bmq_purse_set(struct bmq_purse *purse, unsigned long budget,
+		   unsigned int share);
 
 struct bmq_user *bmq_user_get(struct bmq_purse *purse, u32 uid);
 void bmq_user_hold(struct bmq_user *user);
@@ -162,7 +164,7 @@ static inline unsigned long bmq_pin_part(const struct bmq_user *user)
 {
 	unsigned long ringers = READ_ONCE(user->purse->ringers);
 
-	return user->purse->budget / 2 / (ringers ? ringers : 1);
+	return READ_ONCE(user->purse->budget) / 2 / (ringers ? ringers : 1);
 }
 
 /* Of these, one ring: an equal part, and at most an eighth of the budget. */
@@ -170,8 +172,9 @@ static inline unsigned long bmq_pin_limit(const struct bmq_user *user)
 {
 	unsigned long rings = READ_ONCE(user->rings);
 	unsigned long limit = bmq_pin_part(user) / (rings ? rings : 1);
+	unsigned long most = READ_ONCE(user->purse->budget) / 8;
 
-	return limit < user->purse->budget / 8 ? limit : user->purse->budget / 8;
+	return limit < most ? limit : most;
 }
 
 #endif /* _BLIPMQ_ACCOUNT_H */

@@ -182,7 +182,7 @@ static struct bmq_bus *bus_new(struct bmq_net *bn)
 	if (err)
 		goto err_topics;
 	err = bmq_store_init(&bus->store, bus->limits.budget >> PAGE_SHIFT,
-			     bus->limits.share);
+			     bus->limits.budget >> PAGE_SHIFT, bus->limits.share);
 	if (err)
 		goto err_patterns;
 	bus->inode = alloc_anon_inode(bmq_mnt->mnt_sb);

@@ -68,9 +68,11 @@ bool bmq_evict(struct bmq_bus *bus, struct bmq_user *user, unsigned int nr)
 /**
  * bmq_publisher_rest() - give up the current run and working space of an endpoint
  * @ep:    a bound endpoint
- * @since: jiffies; it keeps them if it published a small message later
+ * @since: jiffies; it keeps them if it published a small message later, into a run
+ *         that is not stale
  *
- * The idle worker and close(2) may come at the same time: each thing is taken once.
+ * The idle worker, close(2) and whoever ended the store's epoch may come at the same
+ * time: each thing is taken once.
  *
  * Return: whether it keeps them.
  */
@@ -81,7 +83,8 @@ bool bmq_publisher_rest(struct bmq_endpoint *ep, unsigned long since)
 
 	spin_lock(&ep->pub_lock);
 	run = ep->run;
-	busy = run && time_after(ep->used_at, since);
+	busy = run && time_after(ep->used_at, since) &&
+	       !bmq_run_stale(&ep->bus->store, run);
 	if (!busy)
 		ep->run = NULL;
 	spin_unlock(&ep->pub_lock);

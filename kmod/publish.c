@@ -145,6 +145,9 @@ static int msg_room(struct bmq_batch *batch, u32 size, struct bmq_msg *msg, u32 
 	found = current_room(batch, size, msg, at);
 	if (found) {
 		spare = run;	/* another thread was faster */
+	} else if (bmq_run_stale(&ep->bus->store, run)) {
+		msg->run = run;	/* for this message, which began before */
+		*at = 0;
 	} else {
 		spare = ep->run;
 		ep->run = run;

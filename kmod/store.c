@@ -14,17 +14,19 @@
 #define FIT_STEPS	16	/* idle runs looked at for a fit */
 #define FIT_WASTE	8	/* of a run that is reused at most 1/8 is spare */
 
-int bmq_store_init(struct bmq_store *store, unsigned long budget,
-		   unsigned int share)
+/* The user may pick the size, up to a part of the host's memory. */
+#define TABLE_GFP	(GFP_KERNEL_ACCOUNT | __GFP_NOWARN)
+
+int bmq_store_init(struct bmq_store *store, unsigned long max,
+		   unsigned long budget, unsigned int share)
 {
 	bmq_purse_init(&store->purse, budget, share);
-	store->max = budget;
+	store->max = max;
 	init_rwsem(&store->map_sem);
 	mutex_init(&store->index_lock);
 	INIT_LIST_HEAD(&store->idle);
-	store->slot = kvcalloc(budget, sizeof(*store->slot), GFP_KERNEL_ACCOUNT);
-	store->used = kvcalloc(BITS_TO_LONGS(budget), sizeof(long),
-			       GFP_KERNEL_ACCOUNT);
+	store->slot = kvcalloc(max, sizeof(*store->slot), TABLE_GFP);
+	store->used = kvcalloc(BITS_TO_LONGS(max), sizeof(long), TABLE_GFP);
 	if (store->slot && store->used)
 		return 0;
 
@@ -108,7 +110,8 @@ static struct bmq_run *idle_take(struct bmq_store *store,
 
 	spin_lock(&store->purse.lock);
 	list_for_each_entry(run, &account->idle[nr > 1], in_account) {
-		if (run->nr >= nr && run->nr - nr <= nr / FIT_WASTE) {
+		if (run->nr >= nr && run->nr - nr <= nr / FIT_WASTE &&
+		    !bmq_run_stale(store, run)) {
 			fit = run;
 			break;
 		}
@@ -215,6 +218,25 @@ bool bmq_store_trim(struct bmq_store *store, unsigned long before,
 	}
 }
 
+/**
+ * bmq_store_escape() - who must not see what comes may have kept pages
+ * @store: the store
+ *
+ * The caller saw to it that faults of such mappings fail from now on. It takes the
+ * current runs of endpoints away next.
+ */
+void bmq_store_escape(struct bmq_store *store)
+{
+	spin_lock(&store->purse.lock);
+	WRITE_ONCE(store->epoch, store->epoch + 1);
+	spin_unlock(&store->purse.lock);
+
+	down_write(&store->map_sem);
+	store->zap(store, 0, store->max);
+	up_write(&store->map_sem);
+	bmq_store_trim(store, jiffies, 0);
+}
+
 /* ---- Taking and putting ---- */
 
 /* Charge, giving back idle runs of whoever the limit is about. */
@@ -284,6 +306,7 @@ struct bmq_run *bmq_store_take(struct bmq_store *store,
 {
 	struct bmq_run *run;
 	unsigned long first;
+	u32 epoch;
 
 	run = idle_take(store, account, nr);
 	if (run)
@@ -299,12 +322,14 @@ struct bmq_run *bmq_store_take(struct bmq_store *store,
 			goto err_uncharge;
 		}
 	}
+	epoch = READ_ONCE(store->epoch);
 	run = run_alloc(nr);
 	if (!run) {
 		*reason = BLIPMQ_REASON_MEMORY;
 		goto err_index;
 	}
 	run->first = first;
+	run->epoch = epoch;
 	run->account = account;
 	refcount_set(&run->refs, 1);
 	run_insert(store, run);

@@ -9,6 +9,11 @@
  * is. An idle run that nobody wants is given back: unmapped everywhere, its pages
  * freed, its indexes free.
  *
+ * A page that somebody kept (a pin, a pipe) is never waited for. When that may be
+ * somebody who must not see what comes (bmq_store_escape()), the store's *epoch*
+ * ends: no run of an earlier one is taken again, so that its pages show nothing but
+ * what they had; they are given back with it, and fresh ones take their place.
+ *
  * Ownership. The store owns its runs; bmq_store.slot[] finds them. A run holds
  * a reference on its account. References are taken from a reference one has, or
  * by bmq_store_take().
@@ -42,6 +47,7 @@ struct bmq_store;
  * @first:    index of the first page
  * @nr:       pages
  * @idle_at:  jiffies at which it became idle
+ * @epoch:    the store's when its pages were allocated; fixed
  * @account:  who pays; fixed
  * @in_store: while idle: in bmq_store.idle
  * @in_account: while idle: in bmq_account.idle
@@ -52,6 +58,7 @@ struct bmq_run {
 	u32 first;
 	u32 nr;
 	unsigned long idle_at;
+	u32 epoch;
 	struct bmq_account *account;
 	struct list_head in_store;
 	struct list_head in_account;
@@ -61,7 +68,8 @@ struct bmq_run {
 /**
  * struct bmq_store - the pages of one bus
  * @purse:      what the bus may take
- * @max:        page indexes there are; fixed
+ * @max:        page indexes there are: up to what the budget may be set; fixed
+ * @epoch:      see above; guarded by the purse's lock, but for bmq_run_stale()
  * @slot:       run that has this page, or NULL
  * @map_sem:    see above
  * @index_lock: see above
@@ -74,6 +82,7 @@ struct bmq_run {
 struct bmq_store {
 	struct bmq_purse purse;
 	unsigned long max;
+	u32 epoch;
 	struct bmq_run **slot;
 	struct rw_semaphore map_sem;
 	struct mutex index_lock;
@@ -85,8 +94,8 @@ struct bmq_store {
 		    unsigned long nr);
 };
 
-int bmq_store_init(struct bmq_store *store, unsigned long budget,
-		   unsigned int share);
+int bmq_store_init(struct bmq_store *store, unsigned long max,
+		   unsigned long budget, unsigned int share);
 void bmq_store_destroy(struct bmq_store *store);
 
 struct bmq_run *bmq_store_take(struct bmq_store *store,
@@ -96,6 +105,17 @@ void bmq_run_put(struct bmq_store *store, struct bmq_run *run,
 		 unsigned int nr);
 bool bmq_store_trim(struct bmq_store *store, unsigned long before,
 		    unsigned long keep);
+void bmq_store_escape(struct bmq_store *store);
+
+/*
+ * Is it of an earlier epoch? An endpoint must not keep it as its current run: whoever
+ * ends an epoch takes it away, holding the lock under which it is made that.
+ */
+static inline bool bmq_run_stale(const struct bmq_store *store,
+				 const struct bmq_run *run)
+{
+	return run->epoch != READ_ONCE(store->epoch);
+}
 
 static inline void bmq_run_get(struct bmq_run *run, unsigned int nr)
 {

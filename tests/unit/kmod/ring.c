@@ -59,7 +59,7 @@ static void scene_begin(struct scene *s, u32 entries, u32 held, u32 policy)
 	memset(s, 0, sizeof(*s));
 	bmq_host.limit = 4 * BUDGET;
 	s->store.zap = no_zap;
-	EXPECT(!bmq_store_init(&s->store, BUDGET, 100));
+	EXPECT(!bmq_store_init(&s->store, BUDGET, BUDGET, 100));
 	s->user = bmq_user_get(&s->store.purse, 1);
 	s->account = bmq_account_get(s->user, 1);
 	EXPECT(!bmq_ring_init(&s->ring, &s->store, s->user, entries, held, policy));

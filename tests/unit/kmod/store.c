@@ -30,6 +30,14 @@ static void count_zap(struct bmq_store *store, unsigned long first, unsigned lon
 	zapped += nr;
 }
 
+/* All of them at once, live or not. */
+static void count_all(struct bmq_store *store, unsigned long first, unsigned long nr)
+{
+	lockdep_assert_held(&store->map_sem);
+	(void)first;
+	zapped += nr;
+}
+
 struct bench {
 	struct bmq_store store;
 	struct bmq_user *user[USERS];
@@ -43,7 +51,7 @@ static void bench_begin(struct bench *b, unsigned long budget, unsigned int shar
 	memset(b, 0, sizeof(*b));
 	bmq_host.limit = 4 * BUDGET;
 	b->store.zap = count_zap;
-	EXPECT(!bmq_store_init(&b->store, budget, share));
+	EXPECT(!bmq_store_init(&b->store, budget, budget, share));
 	for (i = 0; i < USERS; i++)
 		b->user[i] = bmq_user_get(&b->store.purse, 1000 + i);
 	for (i = 0; i < ACCOUNTS; i++)
@@ -283,6 +291,71 @@ static void test_limits(void)
 	test_done("share, budget, host and real user, each with its reason");
 }
 
+/* A budget that is set counts from the next page on; indexes go up to the largest. */
+static void test_budget_set(void)
+{
+	struct bmq_run *run, *more;
+	static struct bench b;
+	int reason;
+
+	bench_begin(&b, 100, 100);
+	bmq_purse_set(&b.store.purse, 50, 100);
+	EXPECT(!take(&b, 0, 51, &reason));
+	EXPECT(reason == BLIPMQ_REASON_BUDGET);
+	bmq_purse_set(&b.store.purse, 100, 50);
+	EXPECT(!take(&b, 0, 51, &reason));
+	EXPECT(reason == BLIPMQ_REASON_SHARE);
+	bmq_purse_set(&b.store.purse, 100, 100);
+	run = take(&b, 0, 90, &reason);
+	EXPECT(run);
+	/* Below what is taken: that stays, and nobody gets more. */
+	bmq_purse_set(&b.store.purse, 20, 100);
+	EXPECT(!take(&b, 1, 1, &reason));
+	EXPECT(!take(&b, 0, 1, &reason));
+	EXPECT(bmq_user_over_share(b.user[0], 0));
+	bmq_run_put(&b.store, run, 1);
+	/* What is free and too much goes before anybody is refused. */
+	more = take(&b, 1, 20, &reason);
+	EXPECT(more && b.store.purse.pages == 20);
+	bmq_run_put(&b.store, more, 1);
+	bench_end(&b);
+	test_done("a budget that is set, below and above what is taken");
+}
+
+/* Once somebody may have kept pages none is used again. */
+static void test_escaped(void)
+{
+	struct bmq_run *current, *busy, *run;
+	struct page *page;
+	static struct bench b;
+	int reason;
+
+	bench_begin(&b, BUDGET, 100);
+	run = take(&b, 0, 1, &reason);
+	busy = take(&b, 0, 1, &reason);
+	page = busy->pages[0];
+	bmq_run_put(&b.store, run, 1);
+	zapped = 0;
+	b.store.zap = count_all;
+	bmq_store_escape(&b.store);
+	b.store.zap = count_zap;
+	EXPECT(zapped == BUDGET + 1);	/* all, and the page that was free */
+	EXPECT(b.store.purse.pages == 1 && !b.store.idle_pages);
+	EXPECT(bmq_run_stale(&b.store, busy));
+	bmq_run_put(&b.store, busy, 1);
+	EXPECT(b.store.idle_pages == 1);
+	current = take(&b, 0, 1, &reason);
+	EXPECT(current != busy && current->pages[0] != page);
+	EXPECT(!bmq_run_stale(&b.store, current));
+	/* What is taken from now on is used again as ever. */
+	page = current->pages[0];
+	bmq_run_put(&b.store, current, 1);
+	EXPECT(take(&b, 0, 1, &reason) == current && current->pages[0] == page);
+	bmq_run_put(&b.store, current, 1);
+	bench_end(&b);
+	test_done("after an escape: no page is used again");
+}
+
 /* An idle run is its account's; another one gets other pages. */
 static void test_replaced(void)
 {
@@ -391,6 +464,8 @@ int main(void)
 {
 	test_limits();
 	test_replaced();
+	test_budget_set();
+	test_escaped();
 	test_trim();
 	test_low_and_high();
 	test_fragments();
