@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-/* Buses and the network namespaces they live in. See bus.h. */
+/* Buses: life, rights, and what an administrator decides. See bus.h. */
 #include <linux/cred.h>
 #include <linux/mm.h>
 #include <linux/module.h>
@@ -16,11 +16,7 @@
 #include "map.h"
 #include "publish.h"
 
-#define BUS_DEFAULT		"default"
 #define MESSAGE_PART		4	/* of the budget is the largest message */
-#define PAGES_MIN		16UL	/* of the budget */
-/* An offset of 32 bits counts units, to where the last page ends and no payload is. */
-#define PAGES_MAX		((unsigned long)((1ULL << 32) / BMQ_UNITS_PER_PAGE - 1))
 #define BLIPMQ_FS_MAGIC		0x626c6970	/* "blip" */
 
 static struct bmq_limits bmq_limits = {
@@ -28,6 +24,7 @@ static struct bmq_limits bmq_limits = {
 	.max_message = BLIPMQ_MESSAGE_MAX,
 	.share = 75,
 	.block_budget = 5000,
+	.buses = 64,
 	.topics = 262144,
 	.user_topics = 131072,
 	.endpoints = 4096,
@@ -48,12 +45,16 @@ static int bus_gid = -1;
 
 module_param_named(budget, bmq_limits.budget, ulong, 0644);
 MODULE_PARM_DESC(budget, "bytes of message memory of a bus made from now on");
+module_param_named(max_budget, bmq_limits.max_budget, ulong, 0644);
+MODULE_PARM_DESC(max_budget, "bytes up to which that may be set; the budget if it is less");
 module_param_named(max_message, bmq_limits.max_message, uint, 0644);
 MODULE_PARM_DESC(max_message, "bytes of the largest payload, at most 1/4 of the budget");
 module_param_named(share, bmq_limits.share, uint, 0644);
 MODULE_PARM_DESC(share, "percent of what others left free that one user may take");
 module_param_named(block_budget, bmq_limits.block_budget, uint, 0644);
 MODULE_PARM_DESC(block_budget, "ms a minute that a user's block rings may stall publishers");
+module_param_named(max_buses, bmq_limits.buses, uint, 0644);
+MODULE_PARM_DESC(max_buses, "buses of a network namespace, beside default");
 module_param_named(max_topics, bmq_limits.topics, uint, 0644);
 MODULE_PARM_DESC(max_topics, "topics of a bus");
 module_param_named(max_user_topics, bmq_limits.user_topics, uint, 0644);
@@ -90,12 +91,6 @@ MODULE_PARM_DESC(gid, "group of a default bus, -1 for none");
 struct workqueue_struct *bmq_wq;
 
 static struct vfsmount *bmq_mnt;
-static unsigned int bmq_net_id;
-
-/* What hangs off struct net. */
-struct net_slot {
-	struct bmq_net *bn;
-};
 
 /* ---- The address space of a bus ---- */
 
@@ -113,38 +108,75 @@ static struct file_system_type bmq_fs_type = {
 
 /* ---- Life ---- */
 
+static unsigned long pages_within(unsigned long bytes)
+{
+	unsigned long pages = min(bytes >> PAGE_SHIFT, READ_ONCE(bmq_host.limit));
+
+	return clamp(pages, BMQ_PAGES_MIN, BMQ_PAGES_MAX);
+}
+
 /* Sane whatever an administrator wrote: at least one of each, within the contract. */
 static void limits_take(struct bmq_limits *limits)
 {
-	unsigned long pages;
-
 	*limits = bmq_limits;
-	pages = min(limits->budget >> PAGE_SHIFT, READ_ONCE(bmq_host.limit));
-	pages = clamp(pages, PAGES_MIN, PAGES_MAX);
-	limits->budget = pages << PAGE_SHIFT;
-	limits->share = clamp(limits->share, 1u, 100u);
 	limits->fanout = clamp(limits->fanout, 1u, (u32)BMQ_FANOUT_MAX);
 	limits->fanout_ring = clamp(limits->fanout_ring, 1u, BMQ_CHUNK);
 	limits->wild = clamp(limits->wild, 1u, (u32)BMQ_WILD_SUBS);
 	limits->subscriptions = clamp(limits->subscriptions, 1u, (u32)U16_MAX);
 }
 
-unsigned int bmq_bus_max_message(const struct bmq_bus *bus)
+/* What the module's parameters say of a bus that is made now. Sane, likewise. */
+void bmq_bus_defaults(struct bmq_bus_config *config, const struct bmq_net *bn)
+{
+	config->owner = INVALID_UID;
+	config->group = make_kgid(bn->user_ns, READ_ONCE(bus_gid));
+	config->mode = READ_ONCE(bus_mode) & 0777;
+	config->share = clamp(READ_ONCE(bmq_limits.share), 1u, 100u);
+	config->block_budget = min_t(u32, READ_ONCE(bmq_limits.block_budget),
+				     BMQ_BLOCK_BUDGET_MAX);
+	config->budget = pages_within(READ_ONCE(bmq_limits.budget));
+	config->max_budget = max(pages_within(READ_ONCE(bmq_limits.max_budget)),
+				 config->budget);
+}
+
+static unsigned int max_message(const struct bmq_bus *bus, unsigned long budget)
 {
 	return min3((unsigned long)bus->limits.max_message,
-		    bus->limits.budget / MESSAGE_PART,
+		    (budget << PAGE_SHIFT) / MESSAGE_PART,
 		    (unsigned long)BLIPMQ_MESSAGE_MAX);
 }
 
-static void bus_init(struct bmq_bus *bus, struct bmq_net *bn)
+/* "default" has its place, whatever others there are. */
+static int count(struct bmq_net *bn, const char *name)
+{
+	if (!strcmp(name, BMQ_BUS_DEFAULT) ||
+	    atomic_inc_return(&bn->nr_buses) <= READ_ONCE(bmq_limits.buses))
+		return 0;
+	atomic_dec(&bn->nr_buses);
+	return -ENOSPC;
+}
+
+static void uncount(struct bmq_net *bn, const char *name)
+{
+	if (strcmp(name, BMQ_BUS_DEFAULT))
+		atomic_dec(&bn->nr_buses);
+}
+
+static void bus_init(struct bmq_bus *bus, struct bmq_net *bn, const char *name,
+		     const struct bmq_bus_config *config)
 {
 	kref_init(&bus->ref);
-	strscpy(bus->name, BUS_DEFAULT, sizeof(bus->name));
-	bus->group = make_kgid(bn->user_ns, READ_ONCE(bus_gid));
-	bus->mode = READ_ONCE(bus_mode) & 0777;
+	kref_get(&bn->ref);
+	bus->net = bn;
+	INIT_LIST_HEAD(&bus->node);
+	strscpy(bus->name, name, sizeof(bus->name));
+	bus->config = *config;
+	limits_take(&bus->limits);
+	bus->max_message = max_message(bus, config->budget);
 	bus->user_ns = get_user_ns(bn->user_ns);
 	bus->pid_ns = get_pid_ns(bn->initial ? &init_pid_ns :
 				 task_active_pid_ns(current));
+	mutex_init(&bus->admin_lock);
 	mutex_init(&bus->match_lock);
 	mutex_init(&bus->evict_lock);
 	spin_lock_init(&bus->block_lock);
@@ -162,27 +194,53 @@ static void bus_free(struct bmq_bus *bus)
 {
 	put_user_ns(bus->user_ns);
 	put_pid_ns(bus->pid_ns);
+	uncount(bus->net, bus->name);
+	bmq_net_put(bus->net);
 	kfree(bus);
 }
 
-static struct bmq_bus *bus_new(struct bmq_net *bn)
+static struct bmq_bus *bus_alloc(struct bmq_net *bn, const char *name,
+				 const struct bmq_bus_config *config)
 {
 	struct bmq_bus *bus;
 	int err;
 
+	err = count(bn, name);
+	if (err)
+		return ERR_PTR(err);
 	bus = kzalloc(sizeof(*bus), GFP_KERNEL_ACCOUNT);
-	if (!bus)
+	if (!bus) {
+		uncount(bn, name);
 		return ERR_PTR(-ENOMEM);
-	bus_init(bus, bn);
-	limits_take(&bus->limits);
+	}
+	bus_init(bus, bn, name, config);
+	return bus;
+}
+
+/**
+ * bmq_bus_new() - make a bus that no one finds yet
+ * @bn:     the namespace
+ * @name:   checked
+ * @config: checked
+ *
+ * Return: a reference; -ENOSPC: the namespace has as many as it may; -ENOMEM.
+ */
+struct bmq_bus *bmq_bus_new(struct bmq_net *bn, const char *name,
+			    const struct bmq_bus_config *config)
+{
+	struct bmq_bus *bus = bus_alloc(bn, name, config);
+	int err;
+
+	if (IS_ERR(bus))
+		return bus;
 	err = rhashtable_init(&bus->topics, &bmq_named_params);
 	if (err)
 		goto err_bus;
 	err = rhashtable_init(&bus->patterns, &bmq_named_params);
 	if (err)
 		goto err_topics;
-	err = bmq_store_init(&bus->store, bus->limits.budget >> PAGE_SHIFT,
-			     bus->limits.budget >> PAGE_SHIFT, bus->limits.share);
+	err = bmq_store_init(&bus->store, config->max_budget, config->budget,
+			     config->share);
 	if (err)
 		goto err_patterns;
 	bus->inode = alloc_anon_inode(bmq_mnt->mnt_sb);
@@ -222,32 +280,20 @@ void bmq_bus_put(struct bmq_bus *bus)
 	kref_put(&bus->ref, bus_release);
 }
 
-/**
- * bmq_bus_get() - find a bus by name
- * @bn:   the namespace
- * @name: "default" is made if it is not there
- *
- * Return: a reference; -ENOENT, -ENODEV, -ENOMEM.
- */
-struct bmq_bus *bmq_bus_get(struct bmq_net *bn, const char *name)
+/* Everybody who sleeps wakes up and finds the bus dead. */
+void bmq_bus_hang_up(struct bmq_bus *bus, enum blipmq_reason reason)
 {
-	struct bmq_bus *bus;
+	struct bmq_endpoint *ep;
+	unsigned long id = 0;
 
-	if (strcmp(name, BUS_DEFAULT))
-		return ERR_PTR(-ENOENT);
-	mutex_lock(&bn->lock);
-	if (bn->dead)
-		bus = ERR_PTR(-ENODEV);
-	else if (bn->bus)
-		bus = bn->bus;
-	else
-		bus = bus_new(bn);
-	if (!IS_ERR(bus)) {
-		bn->bus = bus;
-		kref_get(&bus->ref);
+	WRITE_ONCE(bus->dead, reason);
+	bmq_map_zap_all(bus);
+	while ((ep = bmq_endpoint_next(bus, &id, XA_PRESENT))) {
+		wake_up_poll(&ep->wq, EPOLLHUP | EPOLLERR);
+		wake_up_all(&ep->room);
+		bmq_endpoint_put(ep);
+		cond_resched();
 	}
-	mutex_unlock(&bn->lock);
-	return bus;
 }
 
 /* ---- Rights ---- */
@@ -265,25 +311,95 @@ static bool in_group(const struct cred *cred, kgid_t group)
 	return gid_eq(cred->egid, group);
 }
 
-/* The root of the namespace, which may get its uid map long after it is made. */
-static kuid_t owner_of(const struct bmq_bus *bus)
+/* The root of a namespace may get its uid map long after that is made. */
+kuid_t bmq_bus_owner(const struct bmq_bus *bus)
 {
-	kuid_t root = make_kuid(bus->user_ns, 0);
+	kuid_t owner = bus->config.owner;
 
-	return uid_valid(root) ? root : GLOBAL_ROOT_UID;
+	lockdep_assert_held(&bus->admin_lock);
+	if (!uid_valid(owner))
+		owner = make_kuid(bus->user_ns, 0);
+	return uid_valid(owner) ? owner : GLOBAL_ROOT_UID;
 }
 
-/* Mode bits are those of the contract: r, w, x as in a file's mode. */
+/* What the bus grants, as a file does. */
 u32 bmq_bus_rights(const struct bmq_bus *bus, const struct cred *cred)
 {
 	unsigned int shift = 0;
 
-	if (uid_eq(cred->euid, owner_of(bus)))
-		shift = 6;
-	else if (in_group(cred, bus->group))
-		shift = 3;
-	return bus->mode >> shift & (BLIPMQ_RIGHT_SUBSCRIBE | BLIPMQ_RIGHT_PUBLISH |
-				     BLIPMQ_RIGHT_MAP);
+	if (uid_eq(cred->euid, bmq_bus_owner(bus)))
+		shift = BMQ_OWNER_SHIFT;
+	else if (in_group(cred, bus->config.group))
+		shift = BMQ_GROUP_SHIFT;
+	return bus->config.mode >> shift & BMQ_RIGHTS;
+}
+
+/* Rights that somebody may have with @old and not with @new. */
+static u32 rights_lost(const struct bmq_bus_config *old,
+		       const struct bmq_bus_config *new)
+{
+	umode_t lost = old->mode & ~new->mode;
+
+	if (!uid_eq(old->owner, new->owner) || !gid_eq(old->group, new->group))
+		lost = old->mode;
+	return (lost | lost >> BMQ_GROUP_SHIFT | lost >> BMQ_OWNER_SHIFT) & BMQ_RIGHTS;
+}
+
+/* One that is being bound is found here, or finds the new mode itself. */
+static void rights_renew(struct bmq_bus *bus)
+{
+	struct bmq_endpoint *ep;
+	unsigned long id = 0;
+
+	lockdep_assert_held(&bus->admin_lock);
+	while ((ep = bmq_endpoint_next(bus, &id, XA_PRESENT))) {
+		WRITE_ONCE(ep->rights, bmq_bus_rights(bus, ep->cred));
+		bmq_endpoint_put(ep);
+		cond_resched();
+	}
+}
+
+/**
+ * bmq_bus_configure() - change a bus, for the operations that follow
+ * @bus:    whose admin_lock is held
+ * @config: checked; max_budget as it is
+ *
+ * Return: rights for bmq_bus_revoke(), after the lock was dropped.
+ */
+u32 bmq_bus_configure(struct bmq_bus *bus, const struct bmq_bus_config *config)
+{
+	u32 lost = rights_lost(&bus->config, config);
+
+	lockdep_assert_held(&bus->admin_lock);
+	bmq_purse_set(&bus->store.purse, config->budget, config->share);
+	WRITE_ONCE(bus->max_message, max_message(bus, config->budget));
+	bus->config.owner = config->owner;
+	bus->config.group = config->group;
+	bus->config.mode = config->mode;
+	bus->config.share = config->share;
+	bus->config.budget = config->budget;
+	WRITE_ONCE(bus->config.block_budget, config->block_budget);
+	rights_renew(bus);
+	atomic_inc(&bus->net->changes);
+	return lost;
+}
+
+/* Somebody lost @rights: what was made while it had them ends. */
+void bmq_bus_revoke(struct bmq_bus *bus, u32 rights)
+{
+	struct bmq_endpoint *ep;
+	unsigned long id = 0;
+
+	if (rights & BLIPMQ_RIGHT_MAP)
+		bmq_store_escape(&bus->store);
+	while (rights && (ep = bmq_endpoint_next(bus, &id, XA_PRESENT))) {
+		if (rights & BLIPMQ_RIGHT_MAP)
+			bmq_publisher_rest(ep, jiffies);
+		if (rights & BLIPMQ_RIGHT_SUBSCRIBE)
+			bmq_endpoint_revoke(ep);
+		bmq_endpoint_put(ep);
+		cond_resched();
+	}
 }
 
 void bmq_bus_event(struct bmq_bus *bus, enum blipmq_event event)
@@ -291,121 +407,30 @@ void bmq_bus_event(struct bmq_bus *bus, enum blipmq_event event)
 	atomic64_inc(&bus->events[event]);
 }
 
-/* ---- Namespaces ---- */
-
-static void net_free(struct kref *ref)
-{
-	struct bmq_net *bn = container_of(ref, struct bmq_net, ref);
-
-	put_user_ns(bn->user_ns);
-	kfree(bn);
-}
-
-void bmq_net_put(struct bmq_net *bn)
-{
-	kref_put(&bn->ref, net_free);
-}
-
-/* What the caller's namespace has, with a reference that does not pin it. */
-struct bmq_net *bmq_net_current(void)
-{
-	struct net_slot *slot = net_generic(current->nsproxy->net_ns, bmq_net_id);
-
-	kref_get(&slot->bn->ref);
-	return slot->bn;
-}
-
-static int __net_init net_begin(struct net *net)
-{
-	struct net_slot *slot = net_generic(net, bmq_net_id);
-	struct bmq_net *bn;
-
-	bn = kzalloc(sizeof(*bn), GFP_KERNEL_ACCOUNT);
-	if (!bn)
-		return -ENOMEM;
-	kref_init(&bn->ref);
-	mutex_init(&bn->lock);
-	bn->user_ns = get_user_ns(net->user_ns);
-	bn->initial = net_eq(net, &init_net);
-	slot->bn = bn;
-	return 0;
-}
-
-/* Everybody who sleeps wakes up and finds the bus dead. */
-static void bus_hang_up(struct bmq_bus *bus)
-{
-	struct bmq_endpoint *ep;
-	unsigned long id = 0;
-
-	WRITE_ONCE(bus->dead, true);
-	bmq_map_zap_all(bus);
-	while ((ep = bmq_endpoint_next(bus, &id, XA_PRESENT))) {
-		wake_up_poll(&ep->wq, EPOLLHUP | EPOLLERR);
-		wake_up_all(&ep->room);
-		bmq_endpoint_put(ep);
-		cond_resched();
-	}
-}
-
-static void __net_exit net_end(struct net *net)
-{
-	struct net_slot *slot = net_generic(net, bmq_net_id);
-	struct bmq_net *bn = slot->bn;
-	struct bmq_bus *bus;
-
-	mutex_lock(&bn->lock);
-	bn->dead = true;
-	bus = bn->bus;
-	bn->bus = NULL;
-	mutex_unlock(&bn->lock);
-	if (bus) {
-		bus_hang_up(bus);
-		bmq_bus_put(bus);
-	}
-	bmq_net_put(bn);
-}
-
-static struct pernet_operations bmq_net_ops = {
-	.init = net_begin,
-	.exit = net_end,
-	.id = &bmq_net_id,
-	.size = sizeof(struct net_slot),
-};
-
 /* ---- Module ---- */
 
 int __init bmq_bus_module_init(void)
 {
-	int err = -ENOMEM;
-
 	if (!bmq_host.limit)
 		bmq_host.limit = totalram_pages() / 8;
 	bmq_wq = alloc_workqueue("blipmq", WQ_UNBOUND, 0);
 	if (!bmq_wq)
-		return err;
+		return -ENOMEM;
 	bmq_mnt = kern_mount(&bmq_fs_type);
-	if (IS_ERR(bmq_mnt)) {
-		err = PTR_ERR(bmq_mnt);
-		goto err_wq;
-	}
-	err = register_pernet_subsys(&bmq_net_ops);
-	if (!err)
+	if (!IS_ERR(bmq_mnt))
 		return 0;
 
-	kern_unmount(bmq_mnt);
-err_wq:
 	destroy_workqueue(bmq_wq);
-	return err;
+	return PTR_ERR(bmq_mnt);
 }
 
 /*
- * No file is open. Endpoints that closed lately are freed by RCU work, which may
- * free their bus: wait for the callbacks, then for the work, before what they use
- * goes; then for what they left to RCU.
+ * No file is open, no namespace has a bus. Endpoints that closed lately are freed by
+ * RCU work, which may free their bus: wait for the callbacks, then for the work, before
+ * what they use goes; then for what they left to RCU.
  */
 void bmq_bus_module_exit(void)
 {
-	unregister_pernet_subsys(&bmq_net_ops);
 	rcu_barrier();
 	flush_workqueue(bmq_wq);
 	rcu_barrier();

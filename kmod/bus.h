@@ -2,16 +2,19 @@
 /*
  * A bus: topics, patterns, memory and rights in one network namespace.
  *
- * Ownership. A network namespace has one struct bmq_net; it and every open
- * file hold a reference on it. It owns its buses. An endpoint holds a reference on
- * its bus. When the namespace goes, its files hang up and the buses leave the
- * net; each is freed with its last endpoint. No object pins the namespace itself.
+ * Ownership. A network namespace has one struct bmq_net; it, every open file and
+ * every bus hold a reference on it. It owns its buses. An endpoint holds a reference
+ * on its bus. When a bus is deleted, or its namespace goes, it leaves the net and its
+ * files hang up; it is freed with its last endpoint. No object pins the namespace
+ * itself.
  *
  * Locks, in this order; what is not named is a leaf:
  *
  *   bmq_endpoint.read_turn	a reader of a ring, while it sleeps for a message
  *   bmq_endpoint.read_lock	a reader of a ring, over its copy to user memory
  *   bmq_endpoint.lock	what one endpoint has: ring, subscriptions, handles
+ *   bmq_net.lock		which buses there are
+ *   bmq_bus.admin_lock	what an administrator decides, and the rights that follow
  *   bmq_bus.match_lock	topics, patterns, and who hears what
  *   bmq_bus.evict_lock	one eviction at a time
  *   bmq_store.index_lock	page indexes
@@ -30,10 +33,12 @@
 
 #include <linux/fs.h>
 #include <linux/kref.h>
+#include <linux/list.h>
 #include <linux/mutex.h>
 #include <linux/rbtree.h>
 #include <linux/rhashtable.h>
 #include <linux/spinlock.h>
+#include <linux/uidgid.h>
 #include <linux/wait.h>
 #include <linux/workqueue.h>
 #include <linux/xarray.h>
@@ -49,10 +54,12 @@ struct net;
  * struct bmq_limits - what a bus allows; module parameters when it is made
  */
 struct bmq_limits {
-	unsigned long budget;		/* bytes of message pages */
+	unsigned long budget;		/* bytes of message pages, see bmq_purse.budget */
+	unsigned long max_budget;	/* see bmq_store.max */
 	unsigned int max_message;	/* bytes of payload */
 	unsigned int share;		/* percent, see bmq_purse.share */
 	unsigned int block_budget;	/* ms of stall in a minute, for each user */
+	unsigned int buses;		/* of a namespace, see bmq_net.nr_buses */
 	unsigned int topics;
 	unsigned int user_topics;
 	unsigned int endpoints;
@@ -70,32 +77,66 @@ struct bmq_limits {
 
 /**
  * struct bmq_net - what BlipMQ has in a network namespace
- * @ref:     the namespace and every open file
- * @user_ns: owner of the namespace
- * @initial: it is the first namespace
- * @lock:    guards @bus and @dead
- * @bus:     "default", or NULL until somebody needs it
- * @dead:    the namespace is gone
+ * @ref:      the namespace, every open file, every bus
+ * @user_ns:  owner of the namespace
+ * @initial:  it is the first namespace
+ * @nr_buses: buses beside "default", also those that are deleted and have an endpoint
+ *            still
+ * @changes:  of any bus, from 1; it tells a dump that it is interrupted
+ * @lock:     guards what follows; held over no allocation
+ * @buses:    by id; "default" among them once somebody needs it
+ * @last_bus: last id
+ * @dead:     the namespace is gone
  */
 struct bmq_net {
 	struct kref ref;
 	struct user_namespace *user_ns;
 	bool initial;
+	atomic_t nr_buses;
+	atomic_t changes;
 	struct mutex lock;
-	struct bmq_bus *bus;
+	struct list_head buses;
+	u64 last_bus;
 	bool dead;
 };
 
 /**
+ * struct bmq_bus_config - what an administrator decides of a bus
+ * @owner:        invalid: the root of the namespace
+ * @group:        invalid: none
+ * @mode:         r, w, x of owner, group and others
+ * @share:        percent, see bmq_purse.share
+ * @block_budget: ms of stall in a minute, for each user
+ * @budget:       pages of messages
+ * @max_budget:   pages up to which that may be set; fixed
+ */
+struct bmq_bus_config {
+	kuid_t owner;
+	kgid_t group;
+	umode_t mode;
+	unsigned int share;
+	unsigned int block_budget;
+	unsigned long budget;
+	unsigned long max_budget;
+};
+
+/**
  * struct bmq_bus - see above
- * @ref:       the net while it lives, and every endpoint
+ * @ref:       the net while it has it, and every endpoint
+ * @net:       fixed
+ * @node:      in bmq_net.buses, or empty
+ * @id:        set with @node, never used again in the net
  * @name:      fixed
- * @group, @mode: who may do what, besides the root of @user_ns, who owns it; fixed
  * @user_ns:   in which ids are told; fixed
  * @pid_ns:    in which pids are told; fixed
  * @limits:    fixed
+ * @max_message: bytes of payload; follows from @limits and the budget, read without a
+ *             lock
  * @inode:     its address space is that of all mappings
- * @dead:      the namespace is gone
+ * @dead:      0, or enum blipmq_reason: it was deleted, or the namespace went
+ * @admin_lock: guards @config, and changes of the rights of endpoints; held over no
+ *             allocation
+ * @config:    its block_budget is read without the lock
  * @store:     messages
  * @match_lock: guards what follows, up to @evict_lock
  * @topics:    by subject; looked up under RCU
@@ -122,14 +163,18 @@ struct bmq_net {
  */
 struct bmq_bus {
 	struct kref ref;
+	struct bmq_net *net;
+	struct list_head node;
+	u64 id;
 	char name[BLIPMQ_NAME_MAX];
-	kgid_t group;
-	umode_t mode;
 	struct user_namespace *user_ns;
 	struct pid_namespace *pid_ns;
 	struct bmq_limits limits;
+	unsigned int max_message;
 	struct inode *inode;
-	bool dead;
+	u32 dead;
+	struct mutex admin_lock;
+	struct bmq_bus_config config;
 	struct bmq_store store;
 
 	struct mutex match_lock;
@@ -163,20 +208,52 @@ struct bmq_bus {
 	atomic64_t events[BLIPMQ_NR_EVENTS];
 };
 
+/* Bytes of payload that a message may have now. */
+static inline unsigned int bmq_bus_max_message(const struct bmq_bus *bus)
+{
+	return READ_ONCE(bus->max_message);
+}
+
+#define BMQ_BUS_DEFAULT		"default"
+#define BMQ_PAGES_MIN		16UL	/* of a budget */
+/* An offset of 32 bits counts units, to where the last page ends and no payload is. */
+#define BMQ_PAGES_MAX		((unsigned long)((1ULL << 32) / BMQ_UNITS_PER_PAGE - 1))
+#define BMQ_BLOCK_BUDGET_MAX	60000	/* ms: the whole minute */
+
+/* What a mode grants to one class: the bits are those of the contract. */
+#define BMQ_RIGHTS	(BLIPMQ_RIGHT_SUBSCRIBE | BLIPMQ_RIGHT_PUBLISH | BLIPMQ_RIGHT_MAP)
+#define BMQ_OWNER_SHIFT	6
+#define BMQ_GROUP_SHIFT	3
+
 extern struct workqueue_struct *bmq_wq;
 
+/* net.c */
+int bmq_net_module_init(void);
+void bmq_net_module_exit(void);
+
+struct bmq_net *bmq_net_of(const struct net *net);
+struct bmq_net *bmq_net_current(void);
+void bmq_net_put(struct bmq_net *bn);
+int bmq_net_add(struct bmq_net *bn, struct bmq_bus *bus);
+bool bmq_net_del(struct bmq_net *bn, struct bmq_bus *bus);
+struct bmq_bus *bmq_net_bus(struct bmq_net *bn, const char *name);
+struct bmq_bus *bmq_net_next(struct bmq_net *bn, u64 *id);
+
+/* bus.c */
 int bmq_bus_module_init(void);
 void bmq_bus_module_exit(void);
 
-struct bmq_net *bmq_net_current(void);
-void bmq_net_put(struct bmq_net *bn);
-
-struct bmq_bus *bmq_bus_get(struct bmq_net *bn, const char *name);
+void bmq_bus_defaults(struct bmq_bus_config *config, const struct bmq_net *bn);
+struct bmq_bus *bmq_bus_new(struct bmq_net *bn, const char *name,
+			    const struct bmq_bus_config *config);
+void bmq_bus_hang_up(struct bmq_bus *bus, enum blipmq_reason reason);
 void bmq_bus_put(struct bmq_bus *bus);
+kuid_t bmq_bus_owner(const struct bmq_bus *bus);
 u32 bmq_bus_rights(const struct bmq_bus *bus, const struct cred *cred);
+u32 bmq_bus_configure(struct bmq_bus *bus, const struct bmq_bus_config *config);
+void bmq_bus_revoke(struct bmq_bus *bus, u32 rights);
 void bmq_idle_work(struct work_struct *work);
 void bmq_bus_arm_idle(struct bmq_bus *bus);
 void bmq_bus_event(struct bmq_bus *bus, enum blipmq_event event);
-unsigned int bmq_bus_max_message(const struct bmq_bus *bus);
 
 #endif /* _BLIPMQ_BUS_H */

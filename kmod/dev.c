@@ -18,7 +18,7 @@
 #include "stats.h"
 #include "type.h"
 
-#define FEATURES	BLIPMQ_FEATURE_TYPES
+#define FEATURES	(BLIPMQ_FEATURE_TYPES | BLIPMQ_FEATURE_NETLINK)
 
 /* Any of the structs. */
 union args {
@@ -68,12 +68,12 @@ static int do_info(struct bmq_endpoint *ep, struct file *file, union args *args)
 	if (!bus)
 		return 0;
 	if (READ_ONCE(bus->dead))
-		return refuse(args, -ENODEV, BLIPMQ_REASON_NAMESPACE, 0);
-	info->rights = ep->rights;
+		return refuse(args, -ENODEV, READ_ONCE(bus->dead), 0);
+	info->rights = READ_ONCE(ep->rights);
 	info->endpoint = ep->id;
 	info->max_message = bmq_bus_max_message(bus);
 	info->store_size = (u64)bus->store.max << PAGE_SHIFT;
-	info->budget = bus->limits.budget;
+	info->budget = (u64)READ_ONCE(bus->store.purse.budget) << PAGE_SHIFT;
 	strscpy(info->bus, bus->name, sizeof(info->bus));
 	return 0;
 }
@@ -117,7 +117,7 @@ static int do_topic_close(struct bmq_endpoint *ep, struct file *file, union args
 
 static bool may_publish(struct bmq_endpoint *ep)
 {
-	if (ep->rights & BLIPMQ_RIGHT_PUBLISH)
+	if (READ_ONCE(ep->rights) & BLIPMQ_RIGHT_PUBLISH)
 		return true;
 	bmq_bus_event(ep->bus, BLIPMQ_EVENT_DENIED);
 	return false;

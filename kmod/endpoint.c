@@ -30,6 +30,11 @@ static int denied(struct bmq_endpoint *ep, struct blipmq_head *head, int reason)
 	return refuse(head, -EACCES, reason, 0);
 }
 
+static bool has_right(const struct bmq_endpoint *ep, u32 right)
+{
+	return READ_ONCE(ep->rights) & right;
+}
+
 /* ---- Life ---- */
 
 struct bmq_endpoint *bmq_endpoint_new(const struct cred *cred)
@@ -122,14 +127,24 @@ static struct bmq_sub *sub_at(struct bmq_ring *ring, u32 slot)
 	return sub;
 }
 
+static void unsubscribe_all(struct bmq_ring *ring)
+{
+	struct bmq_sub *sub;
+	u32 i;
+
+	for (i = 0; i < ring->nr_subs; i++) {
+		sub = sub_at(ring, i);
+		if (sub)
+			bmq_pattern_unsubscribe(sub);
+	}
+}
+
 static void close_ring(struct bmq_endpoint *ep)
 {
 	struct bmq_ring *ring = ep->ring;
 	struct bmq_run *run;
-	struct bmq_sub *sub;
 	unsigned long id;
 	bool more;
-	u32 i;
 
 	spin_lock(&ring->lock);
 	bmq_ring_look(ring);	/* what was claimed up to now was received */
@@ -137,11 +152,7 @@ static void close_ring(struct bmq_endpoint *ep)
 	spin_unlock(&ring->lock);
 	bmq_room_kick(ep, true);
 
-	for (i = 0; i < ring->nr_subs; i++) {
-		sub = sub_at(ring, i);
-		if (sub)
-			bmq_pattern_unsubscribe(sub);
-	}
+	unsubscribe_all(ring);
 	xa_for_each(&ep->kept, id, run) {
 		spin_lock(&ring->lock);
 		bmq_ring_unkeep(ring, run);
@@ -227,12 +238,29 @@ static int bind_count(struct bmq_endpoint *ep, struct bmq_bus *bus,
 	return 0;
 }
 
+static u32 rights_of(struct bmq_bus *bus, const struct cred *cred)
+{
+	u32 rights;
+
+	mutex_lock(&bus->admin_lock);
+	rights = bmq_bus_rights(bus, cred);
+	mutex_unlock(&bus->admin_lock);
+	return rights;
+}
+
+/* The bus has the endpoint: whoever changes its rights finds it from now on. */
+static void bind_rights(struct bmq_endpoint *ep, struct bmq_bus *bus)
+{
+	mutex_lock(&bus->admin_lock);
+	WRITE_ONCE(ep->rights, bmq_bus_rights(bus, ep->cred));
+	mutex_unlock(&bus->admin_lock);
+}
+
 /* Everything that can fail first; what the messages tell of the sender last. */
 static int bind_locked(struct bmq_endpoint *ep, struct file *file, const char *name,
 		       struct blipmq_head *head)
 {
-	struct bmq_bus *bus = bmq_bus_get(ep->net, name);
-	u32 rights;
+	struct bmq_bus *bus = bmq_net_bus(ep->net, name);
 	int err;
 
 	if (IS_ERR(bus))
@@ -240,8 +268,7 @@ static int bind_locked(struct bmq_endpoint *ep, struct file *file, const char *n
 			      bus == ERR_PTR(-ENODEV) ? BLIPMQ_REASON_NAMESPACE :
 			      bus == ERR_PTR(-ENOENT) ? BLIPMQ_REASON_BUS_NAME :
 							BLIPMQ_REASON_MEMORY, 0);
-	rights = bmq_bus_rights(bus, ep->cred);
-	if (!rights) {
+	if (!rights_of(bus, ep->cred)) {
 		bmq_bus_event(bus, BLIPMQ_EVENT_DENIED);
 		err = refuse(head, -EACCES, BLIPMQ_REASON_RIGHT_NONE, 0);
 		goto err_bus;
@@ -252,13 +279,13 @@ static int bind_locked(struct bmq_endpoint *ep, struct file *file, const char *n
 		err = refuse(head, -ENOMEM, BLIPMQ_REASON_MEMORY, 0);
 		goto err_bus;
 	}
-	ep->rights = rights;
 	ep->uid = from_kuid_munged(bus->user_ns, ep->cred->euid);
 	ep->gid = from_kgid_munged(bus->user_ns, ep->cred->egid);
 	ep->pid = pid_nr_ns(ep->tgid, bus->pid_ns);
 	err = bind_count(ep, bus, ep->user, head);
 	if (err)
 		goto err_user;
+	bind_rights(ep, bus);
 	file->f_mapping = bus->inode->i_mapping;
 	smp_store_release(&ep->bus, bus);	/* pairs with bmq_endpoint_bus() */
 	return 0;
@@ -302,14 +329,14 @@ int bmq_endpoint_ready(struct bmq_endpoint *ep, struct file *file,
 	int err;
 
 	if (!bus) {
-		err = bmq_endpoint_bind(ep, file, "default", head);
+		err = bmq_endpoint_bind(ep, file, BMQ_BUS_DEFAULT, head);
 		if (err && err != -EBUSY)	/* another thread was faster */
 			return err;
 		head->reason = BLIPMQ_REASON_NONE;
 		bus = bmq_endpoint_bus(ep);
 	}
 	if (READ_ONCE(bus->dead))
-		return refuse(head, -ENODEV, BLIPMQ_REASON_NAMESPACE, 0);
+		return refuse(head, -ENODEV, READ_ONCE(bus->dead), 0);
 	return 0;
 }
 
@@ -326,10 +353,10 @@ static int ring_check(struct bmq_endpoint *ep, struct blipmq_ring *args)
 	if (args->policy >= BLIPMQ_NR_POLICIES)
 		return refuse(&args->head, -EINVAL, BLIPMQ_REASON_RING_POLICY,
 			      BLIPMQ_NR_POLICIES - 1);
-	if (!(ep->rights & BLIPMQ_RIGHT_SUBSCRIBE))
+	if (!has_right(ep, BLIPMQ_RIGHT_SUBSCRIBE))
 		return denied(ep, &args->head, BLIPMQ_REASON_RIGHT_SUBSCRIBE);
 	if (args->policy == BLIPMQ_POLICY_BLOCK &&
-	    !(ep->rights & BLIPMQ_RIGHT_PUBLISH))
+	    !has_right(ep, BLIPMQ_RIGHT_PUBLISH))
 		return denied(ep, &args->head, BLIPMQ_REASON_RIGHT_PUBLISH);
 	return 0;
 }
@@ -413,10 +440,9 @@ int bmq_endpoint_subscribe(struct bmq_endpoint *ep, struct blipmq_subscribe *arg
 		      bmq_pattern_check);
 	if (err)
 		return err;
-	if (!(ep->rights & BLIPMQ_RIGHT_SUBSCRIBE))
-		return denied(ep, &args->head, BLIPMQ_REASON_RIGHT_SUBSCRIBE);
 	mutex_lock(&ep->lock);
-	err = ring_usable(ep, &args->head);
+	err = has_right(ep, BLIPMQ_RIGHT_SUBSCRIBE) ? ring_usable(ep, &args->head) :
+	      denied(ep, &args->head, BLIPMQ_REASON_RIGHT_SUBSCRIBE);
 	if (!err) {
 		err = bmq_pattern_subscribe(ep, text, args->pattern_len, args->cookie,
 					    &args->id, &reason, &args->head.detail);
@@ -443,6 +469,18 @@ int bmq_endpoint_unsubscribe(struct bmq_endpoint *ep, struct blipmq_unsubscribe 
 	}
 	mutex_unlock(&ep->lock);
 	return err;
+}
+
+/* If it may not subscribe any more its subscriptions end, and who sleeps is told. */
+void bmq_endpoint_revoke(struct bmq_endpoint *ep)
+{
+	mutex_lock(&ep->lock);
+	if (ep->ring && !has_right(ep, BLIPMQ_RIGHT_SUBSCRIBE)) {
+		unsubscribe_all(ep->ring);
+		bmq_room_kick(ep, true);
+		wake_up_poll(&ep->wq, EPOLLERR);
+	}
+	mutex_unlock(&ep->lock);
 }
 
 /* ---- Topic handles ---- */
@@ -500,7 +538,7 @@ int bmq_endpoint_topic(struct bmq_endpoint *ep, struct blipmq_topic *args)
 		      bmq_subject_check);
 	if (err)
 		return err;
-	if (!(ep->rights & BLIPMQ_RIGHT_PUBLISH))
+	if (!has_right(ep, BLIPMQ_RIGHT_PUBLISH))
 		return denied(ep, &args->head, BLIPMQ_REASON_RIGHT_PUBLISH);
 	err = bmq_type_in(args, &type);
 	if (err)

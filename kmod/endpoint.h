@@ -39,7 +39,7 @@ struct file;
  * @bus:      set once; see bmq_endpoint_bus()
  * @user:     set with it
  * @id, @uid, @gid, @pid: as messages tell them; set with @bus
- * @rights:   set with @bus
+ * @rights:   set with @bus, changed under its admin_lock; read without
  * @ring:     set once; see bmq_endpoint_ring_of()
  * @nr_subs, @wild_subs, @exact_subs, @fanout: as in bmq_user; guarded by the
  *            bus's match lock
@@ -145,6 +145,7 @@ int bmq_endpoint_topic(struct bmq_endpoint *ep, struct blipmq_topic *args);
 int bmq_endpoint_topic_close(struct bmq_endpoint *ep,
 			     struct blipmq_topic_close *args);
 int bmq_endpoint_keep(struct bmq_endpoint *ep, struct blipmq_keep *args);
+void bmq_endpoint_revoke(struct bmq_endpoint *ep);
 int bmq_endpoint_drop(struct bmq_endpoint *ep, struct blipmq_drop_kept *args);
 
 #endif /* _BLIPMQ_ENDPOINT_H */

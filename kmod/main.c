@@ -6,6 +6,7 @@
 
 #include "bus.h"
 #include "dev.h"
+#include "netlink.h"
 
 static int __init blipmq_init(void)
 {
@@ -20,15 +21,30 @@ static int __init blipmq_init(void)
 	err = bmq_bus_module_init();
 	if (err)
 		return err;
-	err = bmq_dev_init();
+	err = bmq_net_module_init();
 	if (err)
-		bmq_bus_module_exit();
+		goto err_bus;
+	err = bmq_nl_init();
+	if (err)
+		goto err_net;
+	err = bmq_dev_init();
+	if (!err)
+		return 0;
+
+	bmq_nl_exit();
+err_net:
+	bmq_net_module_exit();
+err_bus:
+	bmq_bus_module_exit();
 	return err;
 }
 
+/* Nobody has a file open, nor a dump under way: those hold the module. */
 static void __exit blipmq_exit(void)
 {
 	bmq_dev_exit();
+	bmq_nl_exit();
+	bmq_net_module_exit();
 	bmq_bus_module_exit();
 }
 

@@ -7,7 +7,8 @@
  * for a mapping but that a file has one of the store. The pages of a ring are
  * inserted when it is mapped, those of the store by faults: the one touched, then
  * what follows of its run. All files of a bus share the address space of the bus's
- * inode, so that one zap reaches every process.
+ * inode, so that one zap reaches every process. A right that is taken away is found
+ * missing by the faults that follow the zap.
  */
 #include <linux/fs.h>
 #include <linux/mm.h>
@@ -64,13 +65,15 @@ static vm_fault_t store_fault_locked(struct vm_fault *vmf, struct bmq_store *sto
 
 static vm_fault_t store_fault(struct vm_fault *vmf)
 {
-	struct bmq_bus *bus = ep_of(vmf->vma)->bus;
+	struct bmq_endpoint *ep = ep_of(vmf->vma);
+	struct bmq_bus *bus = ep->bus;
 	struct bmq_store *store = &bus->store;
 	unsigned long index = store_page(store, vmf->pgoff);
 	vm_fault_t ret = VM_FAULT_SIGBUS;
 
 	down_read(&store->map_sem);
-	if (index < store->max && !bus->dead)
+	if (index < store->max && !bus->dead &&
+	    (READ_ONCE(ep->rights) & BLIPMQ_RIGHT_MAP))
 		ret = store_fault_locked(vmf, store, index);
 	up_read(&store->map_sem);
 	return ret;
@@ -150,7 +153,7 @@ static int map_store(struct bmq_endpoint *ep, struct vm_area_struct *vma)
 {
 	int err;
 
-	if (!(ep->rights & BLIPMQ_RIGHT_MAP)) {
+	if (!(READ_ONCE(ep->rights) & BLIPMQ_RIGHT_MAP)) {
 		bmq_bus_event(ep->bus, BLIPMQ_EVENT_DENIED);
 		return -EACCES;
 	}

@@ -366,7 +366,7 @@ static int chunk_wait(struct bmq_batch *batch, u64 *since)
 		*since = ktime_get_ns();
 	err = bmq_room_wait(full, &batch->need, *since);
 	if (READ_ONCE(batch->ep->bus->dead))
-		return refuse(batch, -ENODEV, BLIPMQ_REASON_NAMESPACE, 0);
+		return refuse(batch, -ENODEV, READ_ONCE(batch->ep->bus->dead), 0);
 	return err;
 }
 

@@ -64,6 +64,30 @@ static struct look ring_look(struct bmq_endpoint *ep, bool timed)
 	return look;
 }
 
+/* Is there nothing to be had any more? Return: 0; -ENODEV: no bus; -EACCES: no right. */
+static int lost(const struct bmq_endpoint *ep)
+{
+	if (READ_ONCE(ep->bus->dead))
+		return -ENODEV;
+	return READ_ONCE(ep->rights) & BLIPMQ_RIGHT_SUBSCRIBE ? 0 : -EACCES;
+}
+
+/* The reason for what came of looking for a message. */
+static int reason_of(struct bmq_endpoint *ep, int err)
+{
+	switch (err) {
+	case -EIO:
+		return BLIPMQ_REASON_RING_BROKEN;
+	case -ENODEV:
+		return READ_ONCE(ep->bus->dead);
+	case -EACCES:
+		bmq_bus_event(ep->bus, BLIPMQ_EVENT_DENIED);
+		return BLIPMQ_REASON_RIGHT_SUBSCRIBE;
+	default:
+		return BLIPMQ_REASON_NONE;
+	}
+}
+
 /*
  * One round of WAIT, on the wait queue: is it over, or until when to sleep? While
  * nothing waits at the end of a max_delay the sleeper turns eager, to be woken by
@@ -74,11 +98,13 @@ static int wait_round(struct bmq_endpoint *ep, const struct blipmq_wait *args,
 {
 	u64 delay = (u64)args->max_delay * NSEC_PER_USEC, now = 0;
 	struct look look = ring_look(ep, delay);
+	int err;
 
 	if (look.broken)
 		return -EIO;
-	if (READ_ONCE(ep->bus->dead))
-		return -ENODEV;
+	err = lost(ep);
+	if (err)
+		return err;
 	if (look.waiting >= max(args->min, 1u))
 		return 0;
 	/* Who waits for ever does not pay for a clock. */
@@ -159,10 +185,7 @@ int bmq_wait(struct bmq_endpoint *ep, struct blipmq_wait *args)
 			      ring->entries);
 	err = wait_loop(ep, args);
 	args->prod = READ_ONCE(ring->page->prod);
-	if (err == -EIO)
-		args->head.reason = BLIPMQ_REASON_RING_BROKEN;
-	if (err == -ENODEV)
-		args->head.reason = BLIPMQ_REASON_NAMESPACE;
+	args->head.reason = reason_of(ep, err);
 	return err;
 }
 
@@ -186,7 +209,7 @@ __poll_t bmq_poll(struct bmq_endpoint *ep, struct file *file, poll_table *table)
 		return mask;
 
 	look = ring_look(ep, false);
-	if (look.broken)
+	if (look.broken || lost(ep))
 		return mask | EPOLLERR;
 	mark = READ_ONCE(ring->control->need_wakeup);
 	if (look.waiting >= max(mark, 1u) || READ_ONCE(ring->latch.valid))
@@ -224,10 +247,14 @@ static void unlatch(struct bmq_endpoint *ep)
 /*
  * Take the reader's mutex and latch a message. @mode: who does not wait for messages
  * waits for another's copy only if there is something behind it, under BMQ_READ_NOWAIT
- * not even then. Return: 0; -EAGAIN: there is none; -ENODEV; -EINTR.
+ * not even then. Return: 0; -EAGAIN: there is none; -EINTR; as lost().
  */
 static int latch_begin(struct bmq_endpoint *ep, enum bmq_read_mode mode)
 {
+	int err = lost(ep);
+
+	if (err)
+		return err;
 	if (!mutex_trylock(&ep->read_lock)) {
 		if (mode == BMQ_READ_NOWAIT ||
 		    (mode == BMQ_READ_NONBLOCK && !bmq_ring_waiting(ep->ring)))
@@ -238,7 +265,7 @@ static int latch_begin(struct bmq_endpoint *ep, enum bmq_read_mode mode)
 	if (latch(ep))
 		return 0;
 	mutex_unlock(&ep->read_lock);
-	return READ_ONCE(ep->bus->dead) ? -ENODEV : -EAGAIN;
+	return -EAGAIN;
 }
 
 /*
@@ -248,15 +275,14 @@ static int latch_begin(struct bmq_endpoint *ep, enum bmq_read_mode mode)
 static int read_sleep(struct bmq_endpoint *ep)
 {
 	DEFINE_WAIT(wait);
-	int err = 0;
+	int err;
 
 	prepare_to_wait(&ep->wq, &wait, TASK_INTERRUPTIBLE);
 	smp_mb();	/* H, matches G */
-	if (READ_ONCE(ep->bus->dead))
-		err = -ENODEV;
-	else if (signal_pending(current))
+	err = lost(ep);
+	if (!err && signal_pending(current))
 		err = -EINTR;
-	else if (!bmq_ring_waiting(ep->ring) && !READ_ONCE(ep->ring->latch.valid))
+	if (!err && !bmq_ring_waiting(ep->ring) && !READ_ONCE(ep->ring->latch.valid))
 		schedule();
 	finish_wait(&ep->wq, &wait);
 	return err;
@@ -281,6 +307,7 @@ static int latch_wait(struct bmq_endpoint *ep)
 static int read_begin(struct bmq_endpoint *ep, enum bmq_read_mode mode, int *reason)
 {
 	struct bmq_ring *ring = bmq_endpoint_ring_of(ep);
+	int err;
 
 	*reason = BLIPMQ_REASON_RING_NONE;
 	if (!ring)
@@ -288,8 +315,9 @@ static int read_begin(struct bmq_endpoint *ep, enum bmq_read_mode mode, int *rea
 	*reason = BLIPMQ_REASON_RING_MODE;
 	if (bmq_ring_set_mode(ring, BMQ_RING_READ))
 		return -EBUSY;
-	*reason = BLIPMQ_REASON_NONE;
-	return mode == BMQ_READ_BLOCK ? latch_wait(ep) : latch_begin(ep, mode);
+	err = mode == BMQ_READ_BLOCK ? latch_wait(ep) : latch_begin(ep, mode);
+	*reason = reason_of(ep, err);
+	return err;
 }
 
 /**
@@ -373,8 +401,7 @@ int bmq_recv(struct bmq_endpoint *ep, struct blipmq_recv *args, enum bmq_read_mo
 		return refuse(&args->head, -EINVAL, BLIPMQ_REASON_RESERVED, 0);
 	err = read_begin(ep, mode, &reason);
 	if (err)
-		return refuse(&args->head, err, err == -ENODEV ?
-			      BLIPMQ_REASON_NAMESPACE : reason, 0);
+		return refuse(&args->head, err, reason, 0);
 	err = recv_copy(ep->ring, args);
 	if (err)
 		bmq_read_end(ep, false);

@@ -18,7 +18,7 @@
 
 static u64 block_budget(const struct bmq_endpoint *ep)
 {
-	return (u64)ep->bus->limits.block_budget * NSEC_PER_MSEC;
+	return (u64)READ_ONCE(ep->bus->config.block_budget) * NSEC_PER_MSEC;
 }
 
 bool bmq_room_spent(const struct bmq_endpoint *ep, u64 now)

@@ -188,6 +188,9 @@ static const struct reason kernel_reasons[BLIPMQ_NR_REASONS] = {
 	[BLIPMQ_REASON_TOPIC] = { "topic",
 		"the endpoint has neither a handle of that topic nor a subscription that it matches",
 		"ask while there is one" },
+	[BLIPMQ_REASON_DELETED] = { "deleted",
+		"the bus was deleted",
+		"close the endpoint" },
 };
 
 static const struct reason library_reasons[] = {

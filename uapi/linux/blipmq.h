@@ -4,7 +4,8 @@
  *
  * Open /dev/blipmq, make a ring, map it, subscribe; or open it and publish.
  * One open file is one *endpoint*. An endpoint is bound to one *bus*: by
- * BLIPMQ_IOC_BIND, or to "default" by the first call that needs one.
+ * BLIPMQ_IOC_BIND, or to "default" by the first call that needs one. Buses are
+ * administered through generic netlink: <linux/blipmq_netlink.h>.
  *
  * Every ioctl takes a pointer to a struct that begins with struct blipmq_head.
  * The caller sets head.size to the size of the struct it was compiled with and
@@ -15,7 +16,7 @@
  *            above BLIPMQ_STRUCT_MAX,
  *   -EFAULT  memory that cannot be read (nothing was done) or written,
  *   -ENOTTY  an unknown number,
- *   -ENODEV  a bus whose network namespace is gone.
+ *   -ENODEV  a bus that was deleted, or whose network namespace is gone.
  * On success and on failure alike head.reason and head.detail are written: the
  * rule that was broken (enum blipmq_reason) and a number that belongs to it.
  * Layouts are the same for 32-bit callers. All integers are native endian.
@@ -76,7 +77,7 @@ enum blipmq_reason {
 	BLIPMQ_REASON_RESERVED,		/* a reserved field, or one of a later feature */
 	BLIPMQ_REASON_BUS_NAME,		/* no bus of that name */
 	BLIPMQ_REASON_BOUND,		/* the file has a bus already */
-	BLIPMQ_REASON_RIGHT_SUBSCRIBE,	/* the opener lacks r on the bus */
+	BLIPMQ_REASON_RIGHT_SUBSCRIBE,	/* the opener lacks, or lost, r on the bus */
 	BLIPMQ_REASON_RIGHT_PUBLISH,	/* the opener lacks w on the bus */
 	BLIPMQ_REASON_RIGHT_MAP,	/* the opener lacks x on the bus */
 	BLIPMQ_REASON_RING_EXISTS,	/* an endpoint has one ring */
@@ -128,6 +129,7 @@ enum blipmq_reason {
 	BLIPMQ_REASON_TYPE,		/* the topic has another type */
 	BLIPMQ_REASON_TYPE_NAME,	/* too long, a control character, or no type [limit] */
 	BLIPMQ_REASON_TOPIC,		/* no topic of that id that the endpoint has to do with */
+	BLIPMQ_REASON_DELETED,		/* the bus was deleted */
 	BLIPMQ_NR_REASONS,
 };
 
@@ -350,10 +352,10 @@ struct blipmq_control {
  * @rights:      out: BLIPMQ_RIGHT_*; 0 while the file has no bus
  * @features:    out: BLIPMQ_FEATURE_*
  * @endpoint:    out: id of this endpoint; 0 while the file has no bus
- * @max_message: out: payload bytes that the bus allows (the contract's limit
+ * @max_message: out: payload bytes that the bus allows now (the contract's limit
  *               while the file has no bus)
  * @store_size:  out: bytes of the store mapping; 0 while the file has no bus
- * @budget:      out: bytes that messages may take; 0 while the file has no bus
+ * @budget:      out: bytes that messages may take now; 0 while the file has no bus
  * @max_entries: out: largest ring
  * @max_batch:   out: most messages of one PUBLISH
  * @page_size:   out: bytes of a page, the unit of memory accounting
@@ -637,7 +639,7 @@ struct blipmq_publish {
  * takes back what is released and kicks publishers that wait for room, also with
  * deadline 0. Returns 0: @min wait, or one waited @max_delay.
  * -ETIME  the deadline passed; -EINTR  a signal; -EIO  broken; -ENXIO  no ring;
- * -EBUSY  the ring is consumed by read(2); -EINVAL  @min.
+ * -EBUSY  the ring is consumed by read(2); -EINVAL  @min; -EACCES  the opener lost r.
  */
 struct blipmq_wait {
 	struct blipmq_head head;
@@ -695,7 +697,7 @@ struct blipmq_drop_kept {
  * -EMSGSIZE  no room for the payload, or the subject (detail: for how many bytes):
  * @desc and @header are written, the message stays first; -EAGAIN; -EINTR; -ENXIO
  * no ring; -EBUSY  consumed through the mapping; -EINVAL  @trailer_size without
- * @trailer; -EFAULT: the message stays first.
+ * @trailer; -EFAULT: the message stays first; -EACCES  the opener lost r.
  */
 struct blipmq_recv {
 	struct blipmq_head head;
