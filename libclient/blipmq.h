@@ -25,8 +25,10 @@
  *   -EINTR   a signal interrupted the wait
  * A null or stale pointer is a fault, not an error.
  *
- * A bus ends with its network namespace. Then calls return -ENODEV, and touching a
- * view is SIGBUS.
+ * A bus ends when it is deleted, and with its network namespace. Then calls return
+ * -ENODEV, and touching a view is SIGBUS. Buses are made, changed and deleted by what
+ * <blipmq/admin.h> has. A right that is taken away counts from the next call on:
+ * without x touching a view is SIGBUS, without r receiving is -EACCES.
  *
  * Threads. All functions may be called by any thread at any time on one
  * endpoint, but for blipmq_close() (the last one out) and the functions of one
@@ -102,6 +104,9 @@ enum blipmq_lib_reason {
 	BLIPMQ_REASON_STAGE_GREW,	/* commits more than was reserved [reserved bytes] */
 	BLIPMQ_REASON_TIMEOUT,		/* no message came in time */
 	BLIPMQ_REASON_SIGNAL,		/* a signal interrupted the wait */
+	BLIPMQ_REASON_ADMIN_NONE,	/* no netlink family: the module is not loaded */
+	BLIPMQ_REASON_KERNEL,		/* refused with a sentence: blipmq_strerror() has it */
+	BLIPMQ_REASON_CHANGING,		/* what was to be listed changed each time */
 };
 
 /**
@@ -183,8 +188,8 @@ const char *blipmq_version(void);
  * @flags: BLIPMQ_OPEN_*
  * @b:     out: the endpoint, for blipmq_close(); NULL on failure
  *
- * Maps nothing. Rights are those of the process that opens, for the endpoint's
- * life.
+ * Maps nothing. Rights are those that the bus grants to the process that opens, whoever
+ * uses the endpoint then.
  *
  * Returns 0 or
  *   -ENOENT           no device (the module is not loaded), or no such bus
@@ -209,9 +214,10 @@ void blipmq_close(struct blipmq *b);
  * blipmq_fd() - file descriptor for an event loop
  *
  * Readable when blipmq_low_water() messages wait (unless set, one); writable
- * unless a publish was refused with -EAGAIN and still would be. EPOLLERR: the
- * ring is broken; EPOLLHUP: the namespace is gone. Level and edge triggered polls
- * hold. After an edge take messages until -EAGAIN.
+ * unless a publish was refused with -EAGAIN and still would be. EPOLLERR and
+ * EPOLLHUP: nothing more is to be had; blipmq_info() fails and says why if the bus is
+ * gone, otherwise blipmq_wait() does: the ring is broken, or r was taken away. Level
+ * and edge triggered polls hold. After an edge take messages until -EAGAIN.
  *
  * Returns the descriptor, which stays the endpoint's: do not close it. It does not
  * fail.

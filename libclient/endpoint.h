@@ -54,6 +54,7 @@ int blipmq__ioctl(int fd, unsigned long request, struct blipmq_head *head);
 
 /* error.c */
 int blipmq__fail(int error, uint32_t reason, uint32_t detail);
+int blipmq__fail_kernel(int error, const char *sentence);
 int blipmq__call(const struct blipmq *b, unsigned long request, struct blipmq_head *head);
 
 /* opts.c */

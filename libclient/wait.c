@@ -32,6 +32,22 @@ int64_t blipmq__deadline(int64_t timeout)
 }
 
 /*
+ * The ring is of no use any more, as a reader or a wait found out: records what the kernel
+ * says of it now. Touches no mapping, which may be gone.
+ */
+static int lost(struct blipmq *b)
+{
+	struct blipmq_info info = { .head.size = sizeof(info) };
+	int error = blipmq__call(b, BLIPMQ_IOC_INFO, &info.head);
+
+	if (error)
+		return error;
+	if (!(info.rights & BLIPMQ_RIGHT_SUBSCRIBE))
+		return blipmq__fail(-EACCES, BLIPMQ_REASON_RIGHT_SUBSCRIBE, 0);
+	return blipmq__fail(-EIO, BLIPMQ_REASON_RING_BROKEN, 0);
+}
+
+/*
  * Why a ring cannot be used in the way that was tried: records @error, as it came
  * out of the reader or of a wait, with its reason. Returns what the caller returns.
  */
@@ -44,9 +60,8 @@ int blipmq__refuse(struct blipmq *b, int error)
 	case -EINTR:
 		return blipmq__fail(error, BLIPMQ_REASON_SIGNAL, 0);
 	case -EIO:
-		return blipmq__fail(error, BLIPMQ_REASON_RING_BROKEN, 0);
 	case -ENODEV:
-		return blipmq__fail(error, BLIPMQ_REASON_NAMESPACE, 0);
+		return lost(b);
 	case -ENXIO:
 		return blipmq__fail(error, BLIPMQ_REASON_RING_NONE, 0);
 	case -EACCES:
@@ -77,9 +92,7 @@ static int sleep_polling(struct blipmq *b, int64_t deadline)
 	ret = ppoll(&pfd, 1, timeout, NULL);
 	if (ret < 0)
 		return -errno;
-	if (pfd.revents & POLLHUP)
-		return -ENODEV;
-	if (pfd.revents & POLLERR)
+	if (pfd.revents & (POLLHUP | POLLERR))
 		return -EIO;
 	return ret ? 0 : -EAGAIN;
 }
@@ -94,8 +107,9 @@ static int wait_call(int fd, uint32_t min, uint32_t max_delay, int64_t deadline)
 		.min = min,
 		.max_delay = max_delay,
 	};
+	int error = blipmq__ioctl(fd, BLIPMQ_IOC_WAIT, &wait.head);
 
-	return blipmq__ioctl(fd, BLIPMQ_IOC_WAIT, &wait.head);
+	return error == -EACCES ? -EIO : error;	/* no right any more: see lost() */
 }
 
 /* A courtesy: who waits for room also looks by itself. */

@@ -79,7 +79,7 @@ static void test_refusals(void)
 	sim_hang_up(sim);
 	sim->page->broken = 0;
 	EXPECT(blipmq_next(&sim->b, view, 0) == 1);
-	EXPECT(blipmq_next(&sim->b, view, -1) == -ENODEV && reason_is(BLIPMQ_REASON_NAMESPACE));
+	EXPECT(blipmq_next(&sim->b, view, -1) == -ENODEV && reason_is(BLIPMQ_REASON_DELETED));
 	sim_free(sim);
 	test_done("receive: what is refused, and why");
 }

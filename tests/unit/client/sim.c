@@ -412,11 +412,20 @@ static int call_drop(struct sim *sim, struct blipmq_drop_kept *drop)
 	return there ? 0 : -ENOENT;
 }
 
+static int call_info(const struct sim *sim, struct blipmq_info *info)
+{
+	info->head.reason = sim->gone ? BLIPMQ_REASON_DELETED : BLIPMQ_REASON_NONE;
+	info->rights = BLIPMQ_RIGHT_SUBSCRIBE;
+	return sim->gone ? -ENODEV : 0;
+}
+
 /* Instead of the library's own. */
 int blipmq__ioctl(int fd, unsigned long request, struct blipmq_head *head)
 {
 	(void)fd;
 	switch (request) {
+	case BLIPMQ_IOC_INFO:
+		return call_info(the_sim, (void *)head);
 	case BLIPMQ_IOC_WAIT:
 		return call_wait(the_sim, (void *)head);
 	case BLIPMQ_IOC_KEEP:
