@@ -77,8 +77,10 @@ complete_words()
 
 look_completion()
 {
-	same "completion of verbs" "pub sub info doctor help" "$(complete_words blipmq '')"
+	same "completion of verbs" "pub sub info bus doctor help" "$(complete_words blipmq '')"
 	same "completion of options" "--require-subscriber" "$(complete_words blipmq pub a --re)"
+	same "completion of what is done with a bus" "add set del show" \
+		"$(complete_words blipmq bus '')"
 	same "completion of policies" "drop-oldest drop-newest block" \
 		"$(complete_words blipmq sub a --policy '')"
 }

@@ -20,6 +20,7 @@ fi
 . "$HERE/pub.sh"
 . "$HERE/sub.sh"
 . "$HERE/look.sh"
+. "$HERE/bus.sh"
 
 CASES=(
 	wrong_words wrong_numbers wrong_subjects wrong_addresses wrong_input wrong_sizes
@@ -27,6 +28,7 @@ CASES=(
 	pub_reports pub_payloads pub_lines pub_interactive pub_rate pub_signals pub_types
 	sub_forms sub_patterns sub_ends sub_stdout sub_policies sub_copying
 	look_help look_info look_doctor look_completion
+	bus_words bus_refusals bus_forms bus_others bus_revoked
 )
 [ $# -eq 0 ] || CASES=("$@")
 

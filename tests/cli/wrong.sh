@@ -137,7 +137,7 @@ wrong_rights()
 	refuse "sub without rights" 1 'sub: *' "${NOBODY[@]}" blipmq sub a
 	refuse "info without rights" 1 'info: *' "${NOBODY[@]}" blipmq info
 	run "${NOBODY[@]}" blipmq doctor
-	like "doctor without rights" '1 *wrong  rights: *fix: *mode=*' "$status $out"
+	like "doctor without rights" '1 *wrong  rights: *fix: *bus set*--mode 0777*' "$status $out"
 	chmod 600 /dev/blipmq
 	refuse "device closed to others" 1 'pub: *no permission to open /dev/blipmq*' \
 		"${NOBODY[@]}" blipmq pub a b

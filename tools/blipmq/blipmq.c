@@ -35,6 +35,7 @@ const struct verb *const cli_verbs[] = {
 	&pub_verb,
 	&sub_verb,
 	&info_verb,
+	&bus_verb,
 	&doctor_verb,
 	&help_verb,
 	NULL

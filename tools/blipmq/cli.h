@@ -59,6 +59,7 @@ struct verb {
 extern const struct verb pub_verb;
 extern const struct verb sub_verb;
 extern const struct verb info_verb;
+extern const struct verb bus_verb;
 extern const struct verb doctor_verb;
 extern const struct verb help_verb;
 

@@ -27,8 +27,15 @@ _blipmq()
 	done
 
 	case $before in
-	--bus | --server | --count | --rate | --size | --type | --entries | --ready-fd)
+	--bus | --server | --count | --rate | --size | --type | --entries | --ready-fd | --mode | \
+		--budget | --max-budget | --share | --block-budget)
 		COMPREPLY=()
+		return ;;
+	--owner)
+		_blipmq_complete -u
+		return ;;
+	--group)
+		_blipmq_complete -g
 		return ;;
 	--policy)
 		_blipmq_complete -W "$(_blipmq_list Policies sub)"
@@ -42,6 +49,10 @@ _blipmq()
 	case $verb in
 	"" | help)
 		_blipmq_complete -W "$(_blipmq_list Verbs)" ;;
+	bus)
+		case $before in
+		bus) _blipmq_complete -W "add set del show" ;;
+		esac ;;
 	pub)
 		case " ${COMP_WORDS[*]} " in
 		*" --file "*) _blipmq_complete -f ;;

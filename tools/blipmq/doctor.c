@@ -35,7 +35,7 @@
 
 /* Formats and sentences that are used twice. */
 #define MAKE_NODE	"as root: mknod -m 666 " BLIPMQ_DEVICE " c %u %u"
-#define GRANT		"load the module with gid=GROUP of yours, or mode=0777"
+#define GRANT		"blipmq bus set BUS --group GROUP of yours, or --mode 0777"
 
 enum verdict {
 	FINE,

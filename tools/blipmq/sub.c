@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -138,6 +139,15 @@ static int take_message(struct sub *sub)
 
 /* ---- The loop ---- */
 
+/* Nothing more is to be had: says the library why. Looks at no message, which may be gone. */
+static int why_over(struct sub *sub)
+{
+	struct blipmq_info info;
+	int error = blipmq_info(sub->b, &info, sizeof(info));
+
+	return error ? error : blipmq_wait(sub->b, 1, 0, 0);
+}
+
 /* Shows what was printed, then sleeps: until messages wait, or stdout has no reader. */
 static int sleep_idle(struct sub *sub)
 {
@@ -153,6 +163,8 @@ static int sleep_idle(struct sub *sub)
 		return errno == EINTR ? 0 : -errno;
 	if (fds[1].revents & (POLLERR | POLLHUP))
 		return -EPIPE;
+	if (fds[0].revents & (POLLERR | POLLHUP))
+		return why_over(sub);
 	look_at_clocks(sub);
 	return 0;
 }
@@ -221,6 +233,28 @@ static int run_to_end(struct sub *sub)
 
 /* ---- Beginning and end ---- */
 
+static struct sub *the_sub;
+
+/*
+ * Messages went while they were read. It happens in the library, so what was printed is
+ * whole.
+ */
+static void on_unmapped(int sig)
+{
+	(void)sig;
+	out_flush(&the_sub->out);
+	complain("the messages were unmapped: the bus is gone, or the right to map it");
+	_exit(CLI_FAILED);
+}
+
+static void catch_unmapped(struct sub *sub)
+{
+	struct sigaction unmapped = { .sa_handler = on_unmapped, .sa_flags = SA_RESETHAND };
+
+	the_sub = sub;
+	sigaction(SIGBUS, &unmapped, NULL);
+}
+
 static int subscribe(struct sub *sub, char **patterns, int nr)
 {
 	struct blipmq_ring_opts ring = {
@@ -288,6 +322,7 @@ static int serve(struct sub *sub, char **patterns, int nr, bool json)
 	int ret;
 
 	out_init(&sub->out, STDOUT_FD, json);
+	catch_unmapped(sub);
 	sub->left = opt.count ? opt.count : UINT64_MAX;
 	ret = subscribe(sub, patterns, nr);
 	if (ret == CLI_OK)
