@@ -18,7 +18,8 @@
 #include "stats.h"
 #include "type.h"
 
-#define FEATURES	(BLIPMQ_FEATURE_TYPES | BLIPMQ_FEATURE_NETLINK)
+#define FEATURES	(BLIPMQ_FEATURE_TYPES | BLIPMQ_FEATURE_HEADERS | \
+			 BLIPMQ_FEATURE_NETLINK)
 
 /* Any of the structs. */
 union args {

@@ -25,6 +25,22 @@ struct source {
 	struct iov_iter *iter;	/* if not NULL */
 };
 
+/**
+ * union extras - what few messages have beside payload and subject
+ * @reserved:    0
+ * @headers_len: bytes of user headers
+ * @trailer_len: 0
+ * @any:         all of it, as it lies in a header; 0: a plain message
+ */
+union extras {
+	struct {
+		u32 reserved;
+		u16 headers_len;
+		u16 trailer_len;
+	};
+	u64 any;
+};
+
 static int refuse(struct bmq_batch *batch, int err, int reason, u32 detail)
 {
 	batch->reason = reason;
@@ -208,11 +224,24 @@ static void run_write(const struct bmq_run *run, unsigned long at, const u64 *wo
 			   len - fit);
 }
 
+/* Where in a trailer the user headers begin. */
+static u32 headers_at(u32 subject_len)
+{
+	return ALIGN(subject_len, BLIPMQ_TRAILER_ALIGN);
+}
+
+static u32 trailer_size(u32 subject_len, union extras extras)
+{
+	if (likely(!extras.headers_len))
+		return subject_len;
+	return headers_at(subject_len) + extras.headers_len;
+}
+
 /* Bytes of a message in its run: header, payload, trailer. */
-static u32 msg_size(u32 length, u32 subject_len)
+static u32 msg_size(u32 length, u32 trailer_len)
 {
 	return ALIGN(sizeof(struct blipmq_header) + ALIGN(length, BLIPMQ_TRAILER_ALIGN) +
-		     subject_len, BLIPMQ_ALIGN);
+		     trailer_len, BLIPMQ_ALIGN);
 }
 
 /* What all messages of the chunk have in common, before they go out. */
@@ -237,7 +266,7 @@ static void header_prepare(struct bmq_batch *batch)
 
 /*
  * The message whose payload lies in its run, behind @header at @at, is one more of the
- * chunk: header and trailer. Number, time and topic follow under the topic's lock.
+ * chunk: header and subject. Number, time and topic follow under the topic's lock.
  */
 static void msg_ready(struct bmq_batch *batch, struct blipmq_header *header, u32 at,
 		      u32 length)
@@ -253,21 +282,49 @@ static void msg_ready(struct bmq_batch *batch, struct blipmq_header *header, u32
 		  batch->trailer, batch->trailer_len);
 }
 
-static int msg_add(struct bmq_batch *batch, u32 length, struct source *from)
+/* The message that was added last is no plain one. */
+static void msg_extend(struct bmq_batch *batch, union extras extras)
 {
-	struct bmq_msg *msg = &batch->msg[batch->nr];
-	int err;
-	u32 at;
+	struct blipmq_header *header = batch->msg[batch->nr - 1].header;
 
-	err = msg_room(batch, msg_size(length, batch->topic->named.len), msg, &at);
+	header->headers_len = extras.headers_len;
+	header->trailer_len = trailer_size(header->subject_len, extras);
+}
+
+/* The user headers of @in to where they belong in the message at @at of @run. */
+static int headers_fill(const struct bmq_batch *batch, const struct bmq_run *run, u32 at,
+			const struct blipmq_message *in)
+{
+	struct source from = { .user = u64_to_user_ptr(in->headers) };
+
+	at += sizeof(struct blipmq_header) + ALIGN(in->length, BLIPMQ_TRAILER_ALIGN) +
+	      headers_at(batch->topic->named.len);
+	return run_fill(run, at, in->headers_len, &from);
+}
+
+/* One more of the chunk: the payload of @from, all else of @in. */
+static int msg_add(struct bmq_batch *batch, const struct blipmq_message *in,
+		   struct source *from)
+{
+	union extras extras = { .headers_len = in->headers_len };
+	struct bmq_msg *msg = &batch->msg[batch->nr];
+	u32 at, size;
+	int err;
+
+	size = msg_size(in->length, trailer_size(batch->topic->named.len, extras));
+	err = msg_room(batch, size, msg, &at);
 	if (err)
 		return err;
-	err = run_fill(msg->run, at + sizeof(struct blipmq_header), length, from);
+	err = run_fill(msg->run, at + sizeof(struct blipmq_header), in->length, from);
+	if (unlikely(extras.any) && !err)
+		err = headers_fill(batch, msg->run, at, in);
 	if (err) {
 		msg_forget(batch, msg);
 		return refuse(batch, err, BLIPMQ_REASON_FAULT, 0);
 	}
-	msg_ready(batch, bmq_run_at(msg->run, at), at, length);
+	msg_ready(batch, bmq_run_at(msg->run, at), at, in->length);
+	if (unlikely(extras.any))
+		msg_extend(batch, extras);
 	return 0;
 }
 
@@ -469,17 +526,25 @@ static void batch_end(struct bmq_batch *batch)
 	kvfree(xchg(&ep->spare, batch));
 }
 
+/* Payload and user headers together are at most @max, what a payload alone may be. */
+static int size_check(struct bmq_batch *batch, u32 length, u16 headers_len, u32 max)
+{
+	if (length > max || unlikely(headers_len > max - length))
+		return refuse(batch, -EMSGSIZE, BLIPMQ_REASON_MESSAGE_SIZE, max);
+	if (unlikely(headers_len > BLIPMQ_HEADERS_MAX))
+		return refuse(batch, -EMSGSIZE, BLIPMQ_REASON_HEADERS_SIZE,
+			      BLIPMQ_HEADERS_MAX);
+	return 0;
+}
+
 static int message_check(struct bmq_batch *batch, const struct blipmq_message *in)
 {
-	u32 max = bmq_bus_max_message(batch->ep->bus);
-
-	if (in->headers_len || in->ttl || in->headers || in->reply || in->correlation)
+	if (in->ttl || in->reply || in->correlation)
 		return refuse(batch, -EINVAL, BLIPMQ_REASON_RESERVED, 0);
 	if (in->handle && (in->subject || in->subject_len))
 		return refuse(batch, -EINVAL, BLIPMQ_REASON_RESERVED, 0);
-	if (in->length > max)
-		return refuse(batch, -EMSGSIZE, BLIPMQ_REASON_MESSAGE_SIZE, max);
-	return 0;
+	return size_check(batch, in->length, in->headers_len,
+			  bmq_bus_max_message(batch->ep->bus));
 }
 
 /* Lay out a chunk from the array. Return: 0, or why the next message is not in it. */
@@ -503,7 +568,7 @@ static int chunk_from_array(struct bmq_batch *batch, unsigned int *at, unsigned 
 			if (!chunk_topic(batch, topic))
 				break;
 		}
-		err = msg_add(batch, in->length, &from);
+		err = msg_add(batch, in, &from);
 		if (err)
 			break;
 	}
@@ -562,17 +627,40 @@ static int publish_array(struct bmq_batch *batch, struct blipmq_publish *args)
 
 /* ---- Blocks ---- */
 
-/* Only length and topic may be set. By words: for each byte it would take longer. */
+/* By words: for each byte it would take longer. */
+static u64 header_word(const struct blipmq_header *header, size_t at)
+{
+	return ((const u64 *)header)[at / sizeof(u64)];
+}
+
+/* Beside extras only length and topic may be set. */
 static bool header_clean(const struct blipmq_header *header)
 {
-	const u64 *word = (const u64 *)header;
-	u64 set = header->seq | header->time | header->sender | header->uid;
-	unsigned int i;
+	return !(header->seq | header->time | header->sender | header->uid |
+		 header_word(header, offsetof(struct blipmq_header, gid)) |
+		 header_word(header, offsetof(struct blipmq_header, version)));
+}
 
-	for (i = offsetof(struct blipmq_header, gid) / sizeof(*word);
-	     i < sizeof(*header) / sizeof(*word); i++)
-		set |= word[i];
-	return !set;
+static union extras header_extras(const struct blipmq_header *header)
+{
+	return (union extras){
+		.any = header_word(header, offsetof(struct blipmq_header, ttl)),
+	};
+}
+
+/* Is what begins at @at of a copied block a message? */
+static int block_check(struct bmq_batch *batch, const struct blipmq_header *header,
+		       const struct blipmq_block *block, u32 at, u32 max)
+{
+	union extras extras = header_extras(header);
+
+	if (!header_clean(header) || header->length > block->length)
+		return refuse(batch, -EINVAL, BLIPMQ_REASON_BLOCK, at);
+	if (unlikely(extras.any) && (extras.reserved || extras.trailer_len))
+		return refuse(batch, -EINVAL, BLIPMQ_REASON_BLOCK, at);
+	if (!header->topic || header->topic > U32_MAX)
+		return refuse(batch, -ENOENT, BLIPMQ_REASON_HANDLE, header->topic);
+	return size_check(batch, header->length, extras.headers_len, max);
 }
 
 /* Lay out a chunk from a block that is copied. @at moves on past its messages. */
@@ -585,15 +673,16 @@ static int chunk_from_block(struct bmq_batch *batch, struct bmq_run *run,
 	int err = 0;
 
 	for (; *left && batch->nr < BMQ_CHUNK; (*left)--, *at += size) {
-		struct blipmq_header *header = bmq_run_at(run, *at);
+		struct blipmq_header *header;
+		union extras extras;
 
-		if (*at + sizeof(*header) > block->length || !header_clean(header) ||
-		    header->length > block->length)
+		/* At the end of the block, where the run may end, too, is none. */
+		if (*at + sizeof(*header) > block->length)
 			return refuse(batch, -EINVAL, BLIPMQ_REASON_BLOCK, *at);
-		if (header->length > max)
-			return refuse(batch, -EMSGSIZE, BLIPMQ_REASON_MESSAGE_SIZE, max);
-		if (!header->topic || header->topic > U32_MAX)
-			return refuse(batch, -ENOENT, BLIPMQ_REASON_HANDLE, header->topic);
+		header = bmq_run_at(run, *at);
+		err = block_check(batch, header, block, *at, max);
+		if (err)
+			return err;
 		if (header->topic != handle) {
 			struct blipmq_message in = { .handle = header->topic };
 			struct bmq_topic *topic = topic_of(batch, &in, &err);
@@ -604,7 +693,9 @@ static int chunk_from_block(struct bmq_batch *batch, struct bmq_run *run,
 			if (!chunk_topic(batch, topic))
 				return 0;
 		}
-		size = msg_size(header->length, batch->topic->named.len);
+		extras = header_extras(header);
+		size = msg_size(header->length,
+				trailer_size(batch->topic->named.len, extras));
 		if (size > block->length - *at ||
 		    (*left == 1 && size != block->length - *at))
 			return refuse(batch, -EINVAL, BLIPMQ_REASON_BLOCK, *at);
@@ -612,6 +703,8 @@ static int chunk_from_block(struct bmq_batch *batch, struct bmq_run *run,
 			bmq_run_get(run, 1);
 		batch->msg[batch->nr].run = run;
 		msg_ready(batch, header, *at, header->length);
+		if (unlikely(extras.any))
+			msg_extend(batch, extras);
 	}
 	return 0;
 }
@@ -721,6 +814,7 @@ int bmq_publish(struct bmq_endpoint *ep, struct blipmq_publish *args, bool nonbl
 ssize_t bmq_publish_iter(struct bmq_endpoint *ep, struct iov_iter *from, bool nonblock)
 {
 	size_t length = iov_iter_count(from);
+	struct blipmq_message in = { .length = length };
 	struct source source = { .iter = from };
 	struct bmq_topic *topic;
 	struct bmq_batch *batch;
@@ -733,7 +827,7 @@ ssize_t bmq_publish_iter(struct bmq_endpoint *ep, struct iov_iter *from, bool no
 		return -ENOMEM;
 	topic = topic_by_handle(ep, READ_ONCE(ep->write_topic));
 	if (topic && chunk_topic(batch, topic))
-		err = msg_add(batch, length, &source);
+		err = msg_add(batch, &in, &source);
 	else
 		err = -EDESTADDRREQ;
 	chunk_publish(batch, &err);

@@ -191,6 +191,9 @@ static const struct reason kernel_reasons[BLIPMQ_NR_REASONS] = {
 	[BLIPMQ_REASON_DELETED] = { "deleted",
 		"the bus was deleted",
 		"close the endpoint" },
+	[BLIPMQ_REASON_HEADERS_SIZE] = { "headers-size",
+		"the user headers of a message have{ at most % bytes} together",
+		"put some of it in the payload" },
 };
 
 static const struct reason library_reasons[] = {

@@ -22,7 +22,8 @@
 #define SEC		1000000000ULL
 
 /* What this tree's module is to have, exactly. */
-#define FEATURES	(BLIPMQ_FEATURE_TYPES | BLIPMQ_FEATURE_NETLINK)
+#define FEATURES	(BLIPMQ_FEATURE_TYPES | BLIPMQ_FEATURE_HEADERS | \
+			 BLIPMQ_FEATURE_NETLINK)
 
 /* An address that no process has: not NULL, above user space's end where there is one. */
 #define NOWHERE		((__u64)-4096)

@@ -219,8 +219,10 @@ static bool is_input(size_t byte)
 {
 	const size_t length = offsetof(struct blipmq_header, length);
 	const size_t topic = offsetof(struct blipmq_header, topic);
+	const size_t headers = offsetof(struct blipmq_header, headers_len);
 
-	return (byte >= length && byte < length + 4) || (byte >= topic && byte < topic + 8);
+	return (byte >= length && byte < length + 4) || (byte >= topic && byte < topic + 8) ||
+	       (byte >= headers && byte < headers + 2);
 }
 
 /* The kernel writes the header: what a publisher puts there is refused, byte by byte. */

@@ -158,8 +158,9 @@ static void all_bad(struct all_bad *all, int handle)
 	m->length = BLIPMQ_MESSAGE_MAX + 1;
 	add_bad(all, "length 2^32 - 1", -EMSGSIZE, BLIPMQ_REASON_MESSAGE_SIZE)->length = ~0u;
 	add_bad(all, "ttl", -EINVAL, BLIPMQ_REASON_RESERVED)->ttl = 1;
-	add_bad(all, "headers", -EINVAL, BLIPMQ_REASON_RESERVED)->headers = ptr_u64(text);
-	add_bad(all, "headers_len", -EINVAL, BLIPMQ_REASON_RESERVED)->headers_len = 1;
+	add_bad(all, "headers nowhere", -EFAULT, BLIPMQ_REASON_FAULT)->headers_len = 1;
+	m = add_bad(all, "headers_len", -EMSGSIZE, BLIPMQ_REASON_HEADERS_SIZE);
+	m->headers_len = BLIPMQ_HEADERS_MAX + 1;
 	add_bad(all, "reply", -EINVAL, BLIPMQ_REASON_RESERVED)->reply = 1ULL << 63;
 	add_bad(all, "correlation", -EINVAL, BLIPMQ_REASON_RESERVED)->correlation = 1;
 	m = add_bad(all, "handle and subject", -EINVAL, BLIPMQ_REASON_RESERVED);

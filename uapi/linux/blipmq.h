@@ -33,6 +33,8 @@
 #define BLIPMQ_SUBJECT_MAX	255	/* bytes of a subject or pattern */
 #define BLIPMQ_NAME_MAX		64	/* bytes of a bus name, with its NUL */
 #define BLIPMQ_TYPE_NAME_MAX	255	/* bytes of the name of a topic's type */
+#define BLIPMQ_HEADERS_MAX	65024	/* bytes of a message's user headers */
+#define BLIPMQ_TRAILER_MAX	65535	/* bytes of a trailer */
 #define BLIPMQ_MESSAGE_MAX	(16u << 20)	/* payload bytes; a bus may allow less */
 #define BLIPMQ_ENTRIES_MAX	65536	/* descriptors of a ring */
 #define BLIPMQ_BATCH_MAX	1024	/* messages of one PUBLISH */
@@ -96,7 +98,7 @@ enum blipmq_reason {
 	BLIPMQ_REASON_NOT_BOUND,	/* write(2) needs a bound topic */
 	BLIPMQ_REASON_BATCH,		/* more messages or blocks than the limit [limit] */
 	BLIPMQ_REASON_BLOCK,		/* a block's size or layout [offset in the block] */
-	BLIPMQ_REASON_MESSAGE_SIZE,	/* payload above the bus's limit [limit] */
+	BLIPMQ_REASON_MESSAGE_SIZE,	/* payload and user headers above the bus's limit [limit] */
 	BLIPMQ_REASON_BUFFER,		/* receive buffer too short [bytes needed] */
 	BLIPMQ_REASON_INDEX,		/* index is not claimed, or is released */
 	BLIPMQ_REASON_KEPT,		/* no kept message of that id */
@@ -130,6 +132,7 @@ enum blipmq_reason {
 	BLIPMQ_REASON_TYPE_NAME,	/* too long, a control character, or no type [limit] */
 	BLIPMQ_REASON_TOPIC,		/* no topic of that id that the endpoint has to do with */
 	BLIPMQ_REASON_DELETED,		/* the bus was deleted */
+	BLIPMQ_REASON_HEADERS_SIZE,	/* user headers above the limit [limit] */
 	BLIPMQ_NR_REASONS,
 };
 
@@ -197,7 +200,8 @@ struct blipmq_head {
  * @headers_len: bytes of user headers in the trailer
  * @trailer_len: bytes of the trailer, which begins behind the payload at the
  *               next multiple of BLIPMQ_TRAILER_ALIGN: the subject, the user
- *               headers, then what @flags announce
+ *               headers, then what @flags announce. What there is of these begins
+ *               at multiples of BLIPMQ_TRAILER_ALIGN in the trailer
  * @version:     BLIPMQ_HEADER_VERSION
  * @subject_len: bytes of the subject
  * @flags:       extensions in the trailer; none yet
@@ -223,6 +227,20 @@ struct blipmq_header {
 	__u8 priority;
 	__u8 fds;
 	__u16 reserved;
+};
+
+/**
+ * struct blipmq_user_header - how a user header begins
+ * @name_len:  bytes of the name, at least 1
+ * @value_len: bytes of the value
+ *
+ * Name and value follow, without NUL, and then at once the next user header: nothing is
+ * aligned. Together they are @headers_len bytes. So libblipmq and the gateway have them;
+ * the kernel does not look into them, and who reads them checks their lengths.
+ */
+struct blipmq_user_header {
+	__u16 name_len;
+	__u16 value_len;
 };
 
 #define BLIPMQ_DESC_LENGTH	0x03ffffffu	/* payload bytes: the low 26 bits */
@@ -352,8 +370,8 @@ struct blipmq_control {
  * @rights:      out: BLIPMQ_RIGHT_*; 0 while the file has no bus
  * @features:    out: BLIPMQ_FEATURE_*
  * @endpoint:    out: id of this endpoint; 0 while the file has no bus
- * @max_message: out: payload bytes that the bus allows now (the contract's limit
- *               while the file has no bus)
+ * @max_message: out: bytes of payload and user headers that the bus allows now (the
+ *               contract's limit while the file has no bus)
  * @store_size:  out: bytes of the store mapping; 0 while the file has no bus
  * @budget:      out: bytes that messages may take now; 0 while the file has no bus
  * @max_entries: out: largest ring
@@ -536,13 +554,13 @@ struct blipmq_topic_close {
 /**
  * struct blipmq_message - one message of a PUBLISH
  * @data:        address of the payload
- * @length:      its bytes, 0 to the bus's limit
+ * @length:      its bytes, with @headers_len at most the bus's limit
  * @handle:      of the topic, or 0: by name
  * @subject:     address of the subject if @handle is 0, else 0
  * @subject_len: its bytes, else 0
- * @headers_len: kept for user headers, zero
+ * @headers_len: bytes of user headers, 0 to BLIPMQ_HEADERS_MAX
  * @ttl:         kept for time to live, zero
- * @headers:     kept for user headers, zero
+ * @headers:     address of the user headers, struct blipmq_user_header
  * @reply:       kept for request and reply, zero
  * @correlation: likewise
  */
@@ -565,12 +583,12 @@ struct blipmq_message {
  * @length: bytes, a multiple of BLIPMQ_ALIGN, at most BLIPMQ_BLOCK_MAX
  * @nr:     messages in it, at least 1
  *
- * A message is a struct blipmq_header with @length and, in @topic, a handle, all
- * else zero; the payload; at the next multiple of BLIPMQ_TRAILER_ALIGN room for
- * the subject; the next message begins at the next multiple of BLIPMQ_ALIGN, and
- * there the last one ends the block. The kernel copies the block once, checks its
- * copy, and writes the headers and trailers there. Cheaper than an array of
- * messages, and shaped by it.
+ * A message is a struct blipmq_header with @length, @headers_len and, in @topic, a
+ * handle, all else zero; the payload; at the next multiple of BLIPMQ_TRAILER_ALIGN room
+ * for the subject; if it has user headers, these at the next such multiple; the next
+ * message begins at the next multiple of BLIPMQ_ALIGN, and there the last one ends the
+ * block. The kernel copies the block once, checks its copy, and writes the headers and
+ * subjects there. Cheaper than an array of messages, and shaped by it.
  */
 struct blipmq_block {
 	__aligned_u64 data;
@@ -688,8 +706,8 @@ struct blipmq_drop_kept {
  *                as it has room for
  *
  * The subject is whole, or the call fails: BLIPMQ_SUBJECT_MAX bytes do for it. What
- * follows it in a trailer, today nothing, is cut off where @trailer ends and does not
- * make the call fail; 65535 bytes have room for every trailer.
+ * follows it in a trailer, user headers for instance, is cut off where @trailer ends and
+ * does not make the call fail; BLIPMQ_TRAILER_MAX bytes have room for every trailer.
  *
  * Needs no right to map. A message is consumed once its copy succeeded. Of several
  * callers each gets another message; one that must not wait for a message waits for
