@@ -76,6 +76,18 @@ struct blipmq;			/* an endpoint */
 struct blipmq_reader;		/* its mapped ring: <blipmq/reader.h> */
 struct blipmq_writer;		/* a staging room for publishing in place */
 
+/**
+ * struct blipmq_headers - user headers in memory of the caller's: <blipmq/headers.h>
+ * @data: where
+ * @size: bytes there
+ * @len:  of these, used
+ */
+struct blipmq_headers {
+	void *data;
+	size_t size;
+	size_t len;
+};
+
 /* ---- Errors ---- */
 
 /*
@@ -107,6 +119,9 @@ enum blipmq_lib_reason {
 	BLIPMQ_REASON_ADMIN_NONE,	/* no netlink family: the module is not loaded */
 	BLIPMQ_REASON_KERNEL,		/* refused with a sentence: blipmq_strerror() has it */
 	BLIPMQ_REASON_CHANGING,		/* what was to be listed changed each time */
+	BLIPMQ_REASON_HEADER_NAME,	/* name of a user header: empty, or not to be sent */
+	BLIPMQ_REASON_HEADER_ROOM,	/* no room for a user header */
+	BLIPMQ_REASON_HEADER_FORM,	/* what follows is no user header [offset] */
 };
 
 /**
@@ -438,6 +453,12 @@ static inline const char *blipmq_view_subject(const struct blipmq_view *view, si
 	return (const char *)view->data + trailer;
 }
 
+/* Where in a trailer that begins with @subject_len bytes of subject headers begin. */
+static inline size_t blipmq_headers_offset(size_t subject_len)
+{
+	return (subject_len + BLIPMQ_TRAILER_ALIGN - 1) & ~(size_t)(BLIPMQ_TRAILER_ALIGN - 1);
+}
+
 /**
  * blipmq_reader() - the mapped ring, for the inline calls of <blipmq/reader.h>
  *
@@ -483,6 +504,16 @@ struct blipmq_received {
  */
 int64_t blipmq_recv(struct blipmq *b, void *data, size_t size,
 		    struct blipmq_received *message, int64_t timeout);
+
+/**
+ * blipmq_recv_headers() - as blipmq_recv(), with the user headers
+ * @headers: in: room for them, in which the subject takes its place, too:
+ *           BLIPMQ_TRAILER_MAX bytes do for all. out: @len of them, at @data. With too
+ *           little room @len is 0, and @message->header.headers_len tells how many they are
+ */
+int64_t blipmq_recv_headers(struct blipmq *b, void *data, size_t size,
+			    struct blipmq_received *message,
+			    struct blipmq_headers *headers, int64_t timeout);
 
 /* ---- Publishing ---- */
 
@@ -688,6 +719,25 @@ unsigned int blipmq_writer_close(struct blipmq_writer *w);
  */
 int blipmq_reserve(struct blipmq_writer *w, const struct blipmq_handle *topic,
 		   size_t length, void **data);
+
+/**
+ * struct blipmq_extras - what a message may have beside its payload; zero: has not
+ * @sz:      sizeof(struct blipmq_extras)
+ * @headers: user headers; not used after the call
+ */
+struct blipmq_extras {
+	size_t sz;
+	const struct blipmq_headers *headers;
+};
+
+/**
+ * blipmq_reserve_with() - as blipmq_reserve(), for a message that is more than a payload
+ * @extras: NULL for nothing
+ *
+ * Returns what blipmq_reserve() does, and -EINVAL (@extras).
+ */
+int blipmq_reserve_with(struct blipmq_writer *w, const struct blipmq_handle *topic,
+			size_t length, const struct blipmq_extras *extras, void **data);
 
 /* Ends the reservation with @length payload bytes, at most those reserved: it goes
  * with the next flush. -EINVAL: more, or no reservation is open.

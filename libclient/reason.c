@@ -259,6 +259,15 @@ static const struct reason library_reasons[] = {
 	[BLIPMQ_REASON_CHANGING - LIB] = { "changing",
 		"what was to be listed changed each time",
 		"try again" },
+	[BLIPMQ_REASON_HEADER_NAME - LIB] = { "header-name",
+		"the name of a user header has visible ASCII characters, no ':', and at least one",
+		NULL },
+	[BLIPMQ_REASON_HEADER_ROOM - LIB] = { "header-room",
+		"there is no room for the user header",
+		"give more, BLIPMQ_HEADERS_MAX bytes at most" },
+	[BLIPMQ_REASON_HEADER_FORM - LIB] = { "header-form",
+		"the user headers are not laid out as such{ from byte % on}",
+		"their publisher is to use blipmq_headers_add()" },
 };
 
 static const char *const drop_names[BLIPMQ_NR_DROPS] = {

@@ -4,6 +4,14 @@
 #include <string.h>
 
 #include "endpoint.h"
+#include <blipmq/headers.h>
+
+/* Is there room for @len bytes of user headers, and for their subject before them? */
+static bool headers_fit(const struct blipmq_headers *headers, size_t subject_len, size_t len)
+{
+	return headers->size >= BLIPMQ_SUBJECT_MAX &&
+	       headers->size >= blipmq_headers_offset(subject_len) + len;
+}
 
 /* ---- In place ---- */
 
@@ -51,9 +59,21 @@ int blipmq_release(struct blipmq *b, const struct blipmq_view *views, unsigned i
 	return done == n ? 0 : blipmq__fail(-EINVAL, BLIPMQ_REASON_VIEW, done);
 }
 
+/* All of them or none, as if they had been received behind the subject. */
+static void headers_copy(struct blipmq_headers *headers, const struct blipmq_view *view)
+{
+	size_t len;
+	const void *from = blipmq_view_headers(view, &len);
+
+	if (!len || !headers_fit(headers, view->header->subject_len, len))
+		return;
+	memcpy(headers->data, from, len);
+	headers->len = len;
+}
+
 /* From the view, then releases it. @size is enough. */
 static int64_t copy_view(struct blipmq *b, void *data, struct blipmq_received *message,
-			 const struct blipmq_view *view)
+			 struct blipmq_headers *headers, const struct blipmq_view *view)
 {
 	const char *subject;
 	size_t subject_len;
@@ -67,12 +87,15 @@ static int64_t copy_view(struct blipmq *b, void *data, struct blipmq_received *m
 		message->subject[subject_len] = '\0';
 		message->subject_len = subject_len;
 	}
+	if (headers)
+		headers_copy(headers, view);
 	blipmq_reader_release(&b->reader, view, 1);
 	return view->length;
 }
 
 static int64_t recv_mapped(struct blipmq *b, void *data, size_t size,
-			   struct blipmq_received *message, int64_t timeout)
+			   struct blipmq_received *message,
+			   struct blipmq_headers *headers, int64_t timeout)
 {
 	struct blipmq_view view;
 	int ret;
@@ -87,7 +110,7 @@ static int64_t recv_mapped(struct blipmq *b, void *data, size_t size,
 	}
 	if (ret < 0)
 		return blipmq__fail(ret, BLIPMQ_REASON_BUFFER, view.length);
-	return copy_view(b, data, message, &view);
+	return copy_view(b, data, message, headers, &view);
 }
 
 #else /* !BLIPMQ_LOCK_FREE */
@@ -109,11 +132,13 @@ int blipmq_release(struct blipmq *b, const struct blipmq_view *views, unsigned i
 }
 
 static int64_t recv_mapped(struct blipmq *b, void *data, size_t size,
-			   struct blipmq_received *message, int64_t timeout)
+			   struct blipmq_received *message,
+			   struct blipmq_headers *headers, int64_t timeout)
 {
 	(void)data;
 	(void)size;
 	(void)message;
+	(void)headers;
 	(void)timeout;
 	return blipmq__refuse(b, -ENXIO);
 }
@@ -147,6 +172,37 @@ int blipmq_drop(struct blipmq *b, uint64_t id)
 
 /* ---- Copying ---- */
 
+/* Where a trailer goes: to the room for user headers, or for a subject only; or nowhere. */
+static void trailer_room(struct blipmq_recv *recv, struct blipmq_received *message,
+			 const struct blipmq_headers *headers)
+{
+	if (headers && headers->size >= BLIPMQ_SUBJECT_MAX) {
+		recv->trailer = (uintptr_t)headers->data;
+		recv->trailer_size = headers->size < BLIPMQ_TRAILER_MAX ? headers->size :
+								       BLIPMQ_TRAILER_MAX;
+	} else if (message) {
+		recv->trailer = (uintptr_t)message->subject;
+		recv->trailer_size = BLIPMQ_SUBJECT_MAX;
+	}
+}
+
+/* The trailer came to the room for user headers: they alone stay there, if all came. */
+static void headers_only(struct blipmq_received *message, struct blipmq_headers *headers,
+			 const struct blipmq_recv *recv)
+{
+	size_t subject_len = recv->header.subject_len;
+	size_t len = recv->header.headers_len;
+
+	if (recv->trailer != (uintptr_t)headers->data)
+		return;
+	if (message)
+		memcpy(message->subject, headers->data, subject_len);
+	if (!len || !headers_fit(headers, subject_len, len))
+		return;
+	memmove(headers->data, (char *)headers->data + blipmq_headers_offset(subject_len), len);
+	headers->len = len;
+}
+
 static void received_set(struct blipmq_received *message, const struct blipmq_recv *recv)
 {
 	message->header = recv->header;
@@ -162,7 +218,8 @@ static void received_set(struct blipmq_received *message, const struct blipmq_re
  * O_NONBLOCK is its owner's affair.
  */
 static int64_t recv_copying(struct blipmq *b, void *data, size_t size,
-			    struct blipmq_received *message, int64_t timeout)
+			    struct blipmq_received *message,
+			    struct blipmq_headers *headers, int64_t timeout)
 {
 	struct blipmq_recv recv = {
 		.head = { .size = sizeof(recv), .flags = BLIPMQ_RECV_NONBLOCK },
@@ -172,15 +229,14 @@ static int64_t recv_copying(struct blipmq *b, void *data, size_t size,
 	int64_t deadline = blipmq__deadline(timeout);
 	int error;
 
-	if (message) {
-		recv.trailer = (uintptr_t)message->subject;
-		recv.trailer_size = BLIPMQ_SUBJECT_MAX;
-	}
+	trailer_room(&recv, message, headers);
 	while ((error = blipmq__ioctl(b->fd, BLIPMQ_IOC_RECV, &recv.head)) == -EAGAIN) {
 		error = timeout ? blipmq__sleep(b, deadline) : -EAGAIN;
 		if (error)
 			break;
 	}
+	if (headers && !error)
+		headers_only(message, headers, &recv);
 	if (message && (!error || error == -EMSGSIZE))
 		received_set(message, &recv);
 	if (error == -EMSGSIZE || error == -EFAULT || error == -EBUSY)
@@ -190,17 +246,26 @@ static int64_t recv_copying(struct blipmq *b, void *data, size_t size,
 	return recv.desc.length & BLIPMQ_DESC_LENGTH;
 }
 
-int64_t blipmq_recv(struct blipmq *b, void *data, size_t size,
-		    struct blipmq_received *message, int64_t timeout)
+int64_t blipmq_recv_headers(struct blipmq *b, void *data, size_t size,
+			    struct blipmq_received *message,
+			    struct blipmq_headers *headers, int64_t timeout)
 {
 	if (message)
 		memset(message, 0, sizeof(*message));
+	if (headers)
+		headers->len = 0;
 	switch (blipmq__consume(b)) {
 	case CONSUME_NOT:
 		return blipmq__refuse(b, -ENXIO);
 	case CONSUME_COPYING:
-		return recv_copying(b, data, size, message, timeout);
+		return recv_copying(b, data, size, message, headers, timeout);
 	default:
-		return recv_mapped(b, data, size, message, timeout);
+		return recv_mapped(b, data, size, message, headers, timeout);
 	}
+}
+
+int64_t blipmq_recv(struct blipmq *b, void *data, size_t size,
+		    struct blipmq_received *message, int64_t timeout)
+{
+	return blipmq_recv_headers(b, data, size, message, NULL, timeout);
 }

@@ -18,6 +18,8 @@ struct reservation {
 	struct blipmq_handle topic;
 	char *at;		/* its header */
 	size_t length;		/* payload bytes at most */
+	size_t trailer;		/* bytes behind them */
+	size_t headers;		/* of these, user headers, which come last */
 	size_t size;		/* bytes of the whole message then */
 };
 
@@ -142,18 +144,21 @@ static size_t align(size_t bytes, size_t unit)
 	return (bytes + unit - 1) / unit * unit;
 }
 
-/* Bytes of a whole message: header, payload, room for the subject. */
-static size_t message_size(size_t length, size_t subject_len)
+/* Bytes of a whole message: header, payload, room for the subject, user headers. */
+static size_t message_size(size_t length, size_t trailer)
 {
 	return align(sizeof(struct blipmq_header) + align(length, BLIPMQ_TRAILER_ALIGN) +
-		     subject_len, BLIPMQ_ALIGN);
+		     trailer, BLIPMQ_ALIGN);
 }
 
 /* Most payload bytes of a message in an empty block. */
-static size_t payload_max(const struct blipmq_writer *w, size_t subject_len)
+static size_t payload_max(const struct blipmq_writer *w, size_t trailer)
 {
-	return (w->block_size - sizeof(struct blipmq_header) - subject_len) /
-	       BLIPMQ_TRAILER_ALIGN * BLIPMQ_TRAILER_ALIGN;
+	size_t room = w->block_size - sizeof(struct blipmq_header);
+
+	if (trailer > room)
+		return 0;
+	return (room - trailer) / BLIPMQ_TRAILER_ALIGN * BLIPMQ_TRAILER_ALIGN;
 }
 
 /* So that nothing of an older or an aborted message leaves with this one. */
@@ -163,18 +168,24 @@ static void blank(char *at, const char *end)
 		memset(at, 0, BLIPMQ_ALIGN);
 }
 
-int blipmq_reserve(struct blipmq_writer *w, const struct blipmq_handle *topic,
-		   size_t length, void **data)
+/* The user headers of a message in its block, if its payload has @length bytes. */
+static char *headers_place(const struct reservation *next, size_t length)
+{
+	return next->at + sizeof(struct blipmq_header) + align(length, BLIPMQ_TRAILER_ALIGN) +
+	       next->trailer - next->headers;
+}
+
+static int reserve(struct blipmq_writer *w, const struct blipmq_handle *topic, size_t length,
+		   size_t trailer, void **data)
 {
 	struct reservation *next = &w->next;
-	size_t size;
+	size_t size = message_size(length, trailer);
 
 	if (next->open)
 		return blipmq__fail(-EBUSY, BLIPMQ_REASON_STAGE_OPEN, 0);
-	if (length > payload_max(w, topic->subject_len))
+	if (length > w->block_size || size > w->block_size)
 		return blipmq__fail(-EMSGSIZE, BLIPMQ_REASON_STAGE_SIZE,
-				    payload_max(w, topic->subject_len));
-	size = message_size(length, topic->subject_len);
+				    payload_max(w, trailer));
 	next->block = w->current;
 	next->at = w->at;
 	if (size > (size_t)(w->end - w->at))
@@ -186,9 +197,58 @@ int blipmq_reserve(struct blipmq_writer *w, const struct blipmq_handle *topic,
 	next->topic = *topic;
 	next->length = length;
 	next->size = size;
+	next->trailer = trailer;
+	next->headers = 0;
 	*data = next->at + sizeof(struct blipmq_header);
 	blank(*data + length / BLIPMQ_ALIGN * BLIPMQ_ALIGN, next->at + size);
 	return 0;
+}
+
+int blipmq_reserve(struct blipmq_writer *w, const struct blipmq_handle *topic,
+		   size_t length, void **data)
+{
+	return reserve(w, topic, length, topic->subject_len, data);
+}
+
+int blipmq_reserve_with(struct blipmq_writer *w, const struct blipmq_handle *topic,
+			size_t length, const struct blipmq_extras *extras, void **data)
+{
+	size_t trailer = topic->subject_len;
+	const struct blipmq_headers *headers;
+	struct blipmq_extras known;
+	int error;
+
+	error = blipmq__opts_read(extras, &known, sizeof(known));
+	if (error)
+		return error;
+	headers = known.headers;
+	if (!headers || !headers->len)
+		return reserve(w, topic, length, trailer, data);
+	if (headers->len > BLIPMQ_HEADERS_MAX)
+		return blipmq__fail(-EMSGSIZE, BLIPMQ_REASON_HEADERS_SIZE, BLIPMQ_HEADERS_MAX);
+	trailer = blipmq_headers_offset(trailer) + headers->len;
+	error = reserve(w, topic, length, trailer, data);
+	if (error)
+		return error;
+	w->next.headers = headers->len;
+	memcpy(headers_place(&w->next, length), headers->data, headers->len);
+	return 0;
+}
+
+/* Less payload than was reserved: what follows it moves up. Returns the whole size. */
+static size_t shorten(const struct reservation *next, size_t length)
+{
+	size_t size = message_size(length, next->trailer);
+	char *end = next->at + sizeof(struct blipmq_header) + length;
+	char *place = next->at + size;
+
+	if (next->headers) {
+		place = headers_place(next, length);
+		memmove(place, headers_place(next, next->length), next->headers);
+		memset(place + next->headers, 0, next->at + size - place - next->headers);
+	}
+	memset(end, 0, place - end);
+	return size;
 }
 
 int blipmq_commit(struct blipmq_writer *w, size_t length)
@@ -202,11 +262,13 @@ int blipmq_commit(struct blipmq_writer *w, size_t length)
 		return blipmq__fail(-EINVAL, BLIPMQ_REASON_STAGE_NONE, 0);
 	if (length > next->length)
 		return blipmq__fail(-EINVAL, BLIPMQ_REASON_STAGE_GREW, next->length);
-	if (length < next->length) {
-		size = message_size(length, next->topic.subject_len);
-		memset((char *)(header + 1) + length, 0, size - sizeof(*header) - length);
-	}
-	*header = (struct blipmq_header){ .length = length, .topic = next->topic.handle };
+	if (length < next->length)
+		size = shorten(next, length);
+	*header = (struct blipmq_header){
+		.length = length,
+		.topic = next->topic.handle,
+		.headers_len = next->headers,
+	};
 
 	w->at = next->at + size;
 	w->current = next->block;

@@ -2,6 +2,8 @@
 /*
  * libblipmq on the real kernel: publishing in place, by writers.
  */
+#include <blipmq/headers.h>
+
 #include "client.h"
 
 #define SMALL_BLOCKS	(&(const struct blipmq_writer_opts){ \
@@ -135,6 +137,60 @@ TEST_F(client, several_blocks)
 		expect_nothing(_metadata, self->sub);
 	}
 	EXPECT_EQ(0, blipmq_writer_close(w));
+}
+
+/* With user headers and without, shorter than reserved: in place and copied. */
+TEST_F(client, headers)
+{
+	char trailer[BLIPMQ_TRAILER_MAX], room[64], text[LENGTH];
+	struct blipmq_headers made = { .data = room, .size = sizeof(room) }, got;
+	struct blipmq_extras extras = { .sz = sizeof(extras), .headers = &made };
+	struct blipmq_received message;
+	struct blipmq_field field;
+	struct blipmq_view view;
+	struct blipmq_writer *w;
+	struct blipmq *copying;
+	const void *headers;
+	size_t len;
+	void *data;
+
+	listen_to(self->sub, NULL);
+	ASSERT_EQ(0, open_bus(NULL, 0, &copying));
+	listen_to(copying, RING(.flags = BLIPMQ_RING_COPY));
+	ASSERT_EQ(0, open_writer(self->pub, NULL, &w));
+	for (size_t i = 0; i < LENGTH; i++) {
+		made.len = 0;
+		sprintf(text, "%zu", i);
+		if (i % 3)
+			ASSERT_EQ(0, blipmq_headers_add(&made, "number", text, strlen(text)));
+		memset(&data, POISON, sizeof(data));
+		ASSERT_EQ(0, blipmq_reserve_with(w, &self->topic, LENGTH, &extras, &data));
+		memset(data, 'p', LENGTH);
+		ASSERT_EQ(0, blipmq_commit(w, i));
+	}
+	ASSERT_EQ(LENGTH, blipmq_flush(w, NULL));
+	memset(room, 'p', sizeof(room));
+	for (size_t i = 0; i < LENGTH; i++) {
+		sprintf(text, "%zu", i);
+		ASSERT_EQ(1, take(self->sub, &view, 0));
+		EXPECT_EQ(i, view.length);
+		headers = blipmq_view_headers(&view, &len);
+		ASSERT_EQ(!!(i % 3), blipmq_headers_find(headers, len, "number", &field));
+		EXPECT_TRUE(!len || (field.length == strlen(text) &&
+				     !memcmp(field.value, text, field.length)));
+		EXPECT_EQ(0, blipmq_release(self->sub, &view, 1));
+
+		memset(trailer, POISON, sizeof(trailer));
+		got = (struct blipmq_headers){ .data = trailer, .size = sizeof(trailer), .len = 1 };
+		EXPECT_EQ(i, blipmq_recv_headers(copying, text, sizeof(text), &message, &got, 0));
+		EXPECT_STREQ(SUBJECT, message.subject);
+		sprintf(text, "%zu", i);
+		ASSERT_EQ(!!(i % 3), blipmq_headers_find(trailer, got.len, "number", &field));
+		EXPECT_TRUE(!got.len || (field.length == strlen(text) &&
+					 !memcmp(field.value, text, field.length)));
+	}
+	EXPECT_EQ(0, blipmq_writer_close(w));
+	blipmq_close(copying);
 }
 
 /* A block ring of four, and a publisher that does not wait: a flush gets four through. */

@@ -9,6 +9,8 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include <blipmq/headers.h>
+
 #include "endpoint.h"
 #include "test.h"
 
@@ -20,6 +22,8 @@ struct arrived {
 	uint32_t handle;
 	uint32_t length;
 	uint32_t sum;		/* of the payload */
+	uint32_t headers_len;
+	uint32_t headers_sum;	/* of the user headers */
 	char subject[BLIPMQ_SUBJECT_MAX + 1];
 };
 
@@ -72,7 +76,9 @@ static unsigned int take_messages(const struct blipmq_message *m, unsigned int n
 		a->length = m[i].length;
 		a->sum = sum_of((void *)(uintptr_t)m[i].data, a->length);
 		EXPECT(!m[i].handle || (!m[i].subject && !m[i].subject_len));
-		EXPECT(!m[i].headers && !m[i].headers_len && !m[i].ttl && !m[i].reply);
+		EXPECT(!m[i].ttl && !m[i].reply);
+		a->headers_len = m[i].headers_len;
+		a->headers_sum = sum_of((void *)(uintptr_t)m[i].headers, a->headers_len);
 		if (m[i].subject)
 			memcpy(a->subject, (void *)(uintptr_t)m[i].subject, m[i].subject_len);
 	}
@@ -87,10 +93,11 @@ static bool is_zero(const uint8_t *byte, const uint8_t *end)
 	return true;
 }
 
-/* Returns the bytes of a message of a block, 0 if there is something wrong. */
-static size_t block_message(const uint8_t *data, size_t left)
+/* Takes the message of a block. Returns its bytes, 0 if there is something wrong. */
+static size_t block_message(const uint8_t *data, size_t left, struct arrived *a)
 {
 	struct blipmq_header header, expected = {};
+	const uint8_t *headers;
 	size_t size;
 
 	if (!EXPECT(left >= sizeof(header)))
@@ -98,15 +105,27 @@ static size_t block_message(const uint8_t *data, size_t left)
 	memcpy(&header, data, sizeof(header));
 	expected.length = header.length;
 	expected.topic = header.topic;
+	expected.headers_len = header.headers_len;
 	EXPECT(!memcmp(&header, &expected, sizeof(header)));
 	if (!EXPECT(header.topic && header.topic <= kernel.nr_handles))
 		return 0;
 	size = sizeof(header) + (header.length + 7) / 8 * 8 + kernel.subject_len[header.topic];
+	if (header.headers_len)
+		size = (size + 7) / 8 * 8;
+	headers = data + size;
+	size += header.headers_len;
 	size = (size + BLIPMQ_ALIGN - 1) / BLIPMQ_ALIGN * BLIPMQ_ALIGN;
 	if (!EXPECT(size <= left))
 		return 0;
 	/* Nothing that was not meant to be published goes along. */
-	EXPECT(is_zero(data + sizeof(header) + header.length, data + size));
+	EXPECT(is_zero(data + sizeof(header) + header.length, headers));
+	EXPECT(is_zero(headers + header.headers_len, data + size));
+	memset(a, 0, sizeof(*a));
+	a->handle = header.topic;
+	a->length = header.length;
+	a->sum = sum_of(data + sizeof(header), a->length);
+	a->headers_len = header.headers_len;
+	a->headers_sum = sum_of(headers, a->headers_len);
 	return size;
 }
 
@@ -123,15 +142,10 @@ static unsigned int take_blocks(const struct blipmq_block *block, unsigned int n
 		data = (const uint8_t *)(uintptr_t)block[i].data;
 		end = data + block[i].length;
 		for (messages = 0; data < end && accept(); messages++, data += size) {
-			size = block_message(data, end - data);
+			a = &kernel.arrived[kernel.nr++];
+			size = block_message(data, end - data, a);
 			if (!size)
 				return done;
-			a = &kernel.arrived[kernel.nr++];
-			memset(a, 0, sizeof(*a));
-			memcpy(&a->length, data + offsetof(struct blipmq_header, length),
-			       sizeof(a->length));
-			a->handle = data[offsetof(struct blipmq_header, topic)];
-			a->sum = sum_of(data + sizeof(struct blipmq_header), a->length);
 		}
 		done += messages;
 		if (data < end)
@@ -197,6 +211,7 @@ static int call_recv(struct blipmq_recv *recv)
 {
 	static const char subject[] = "some.subject";
 	uint32_t length = kernel.recv.desc.length & BLIPMQ_DESC_LENGTH;
+	static char trailer[BLIPMQ_TRAILER_MAX];
 
 	EXPECT(recv->head.flags == BLIPMQ_RECV_NONBLOCK);
 	if (!kernel.waits)
@@ -210,8 +225,13 @@ static int call_recv(struct blipmq_recv *recv)
 	}
 	memset((void *)(uintptr_t)recv->payload, 'p', length);
 	EXPECT(!recv->trailer || recv->trailer_size >= recv->header.subject_len);
+	memset(trailer, 0, sizeof(trailer));
+	memcpy(trailer, subject, recv->header.subject_len);
+	memset(trailer + 16, 'h', recv->header.headers_len);
 	if (recv->trailer)
-		memcpy((void *)(uintptr_t)recv->trailer, subject, recv->header.subject_len);
+		memcpy((void *)(uintptr_t)recv->trailer, trailer,
+		       recv->header.trailer_len < recv->trailer_size ?
+		       recv->header.trailer_len : recv->trailer_size);
 	kernel.waits = false;
 	return 0;
 }
@@ -378,6 +398,22 @@ static void test_publish(void)
 	test_done("publish: by name, by handle, and refused");
 }
 
+static void test_headers(void)
+{
+	char room[] = "any bytes";
+	const struct blipmq_headers headers = { room, sizeof(room), 9 };
+	struct blipmq_message message = blipmq_message_subject("a", 1, "12345", 5);
+	struct blipmq b;
+
+	endpoint_make(&b, 0);
+	blipmq_message_headers(&message, &headers);
+	EXPECT(blipmq_publish_batch(&b, &message, 1, NULL) == 1);
+	EXPECT(kernel.arrived[0].length == 5 && kernel.arrived[0].sum == sum_of("12345", 5));
+	EXPECT(kernel.arrived[0].headers_len == 9);
+	EXPECT(kernel.arrived[0].headers_sum == sum_of(room, 9));
+	test_done("publish: user headers go as they are");
+}
+
 static void test_types(void)
 {
 	struct blipmq_handle topic;
@@ -520,11 +556,60 @@ static void test_writer_refusals(void)
 	test_done("writer: what is refused, and the exact limits");
 }
 
+static void test_writer_headers(void)
+{
+	struct blipmq_writer_opts opts = { .sz = sizeof(opts), .block_size = 4096, .blocks = 1 };
+	static char room[BLIPMQ_HEADERS_MAX + 1];
+	struct blipmq_headers headers = { room, sizeof(room), sizeof(room) };
+	struct blipmq_extras extras = { .sz = sizeof(extras), .headers = &headers };
+	struct {
+		struct blipmq_extras extras;
+		uint64_t later;
+	} newer = { { .sz = sizeof(newer) }, .later = 1 };
+	struct blipmq_handle topic;
+	struct blipmq_writer *w;
+	unsigned int most = 4096 - 64 - 16;
+	struct blipmq b;
+	void *data;
+
+	endpoint_make(&b, 0);
+	memset(room, 'h', sizeof(room));
+	EXPECT(!blipmq_topic_open(&b, "nine.byte", 0, &topic));
+	EXPECT(!blipmq_writer_open(&b, &opts, &w));
+	EXPECT(blipmq_reserve_with(w, &topic, 1, &newer.extras, &data) == -EINVAL);
+	EXPECT(error_is(-EINVAL, BLIPMQ_REASON_OPTIONS, 0));
+	EXPECT(blipmq_reserve_with(w, &topic, 1, &extras, &data) == -EMSGSIZE);
+	EXPECT(error_is(-EMSGSIZE, BLIPMQ_REASON_HEADERS_SIZE, BLIPMQ_HEADERS_MAX));
+	headers.len = BLIPMQ_HEADERS_MAX;
+	EXPECT(blipmq_reserve_with(w, &topic, 0, &extras, &data) == -EMSGSIZE);
+	EXPECT(error_is(-EMSGSIZE, BLIPMQ_REASON_STAGE_SIZE, 0));
+	headers.len = most + 1;
+	EXPECT(blipmq_reserve_with(w, &topic, 0, &extras, &data) == -EMSGSIZE);
+	headers.len = most - 80;
+	EXPECT(blipmq_reserve_with(w, &topic, 81, &extras, &data) == -EMSGSIZE);
+	EXPECT(error_is(-EMSGSIZE, BLIPMQ_REASON_STAGE_SIZE, 80));
+	EXPECT(blipmq_reserve_with(w, &topic, SIZE_MAX, &extras, &data) == -EMSGSIZE);
+	EXPECT(blipmq_reserve(w, &topic, SIZE_MAX - 64, &data) == -EMSGSIZE);
+	EXPECT(!blipmq_reserve_with(w, &topic, 80, &extras, &data));
+	memset(data, 'p', 80);
+	EXPECT(!blipmq_commit(w, 80) && blipmq_flush(w, NULL) == 1);
+	headers.len = most;
+	EXPECT(!blipmq_reserve_with(w, &topic, 0, &extras, &data));
+	EXPECT(!blipmq_commit(w, 0) && blipmq_flush(w, NULL) == 1);
+	EXPECT(kernel.nr == 2 && kernel.arrived[1].headers_len == most);
+	EXPECT(kernel.arrived[1].headers_sum == sum_of(room, most));
+	newer.later = 0;
+	EXPECT(!blipmq_reserve_with(w, &topic, 1, &newer.extras, &data) && !blipmq_abort(w));
+	EXPECT(!blipmq_reserve_with(w, &topic, 1, NULL, &data) && !blipmq_abort(w));
+	EXPECT(!blipmq_writer_close(w));
+	test_done("writer: user headers, and the exact limits");
+}
+
 #define TOPICS	3
 
 /* What is committed and not published, in order. */
 struct model {
-	struct arrived queue[BLIPMQ_BATCH_MAX];
+	struct arrived queue[BLIPMQ_BATCH_MAX + 1];
 	unsigned int nr;
 };
 
@@ -540,11 +625,19 @@ static void random_reserve(struct blipmq_writer *w, struct model *model,
 	const struct blipmq_handle *topic = &topics[rand() % TOPICS];
 	size_t length = rand() % (rand() % 8 ? 100 : 3000);
 	size_t used = rand() % 2 ? length : rand() % (length + 1);
+	struct blipmq_headers headers = { NULL, 0, rand() % 4 ? 0 : rand() % 200 };
+	struct blipmq_extras extras = { .sz = sizeof(extras), .headers = &headers };
 	uint8_t *data;
 	size_t i;
 	int error;
 
-	error = blipmq_reserve(w, topic, length, (void **)&data);
+	headers.data = malloc(headers.len);
+	for (i = 0; i < headers.len; i++)
+		((uint8_t *)headers.data)[i] = rand() | 1;
+	model->queue[model->nr].headers_len = headers.len;
+	model->queue[model->nr].headers_sum = sum_of(headers.data, headers.len);
+	error = blipmq_reserve_with(w, topic, length, &extras, (void **)&data);
+	free(headers.data);
 	EXPECT(!error || error == -ENOBUFS);
 	if (error)
 		return;
@@ -664,6 +757,7 @@ static void test_recv(void)
 	kernel.recv.header.length = 20;
 	kernel.recv.header.seq = 4;
 	kernel.recv.header.subject_len = 12;
+	kernel.recv.header.trailer_len = 12;
 	kernel.waits = true;
 	EXPECT(!eventfd_write(b.fd, 1) && !blipmq_wait(&b, 1, 0, BLIPMQ_FOREVER));
 	memset(&message, 0xcc, sizeof(message));
@@ -679,6 +773,45 @@ static void test_recv(void)
 	test_done("recv: without a mapping");
 }
 
+static void test_recv_headers(void)
+{
+	static char room[BLIPMQ_TRAILER_MAX];
+	struct blipmq_headers headers = { .data = room };
+	struct blipmq_received message;
+	char data[32], subject[255];
+	struct blipmq b;
+
+	endpoint_make(&b, 0);
+	b.consume = CONSUME_COPYING;
+	headers.len = 77;
+	EXPECT(blipmq_recv_headers(&b, data, sizeof(data), NULL, &headers, 0) == -EAGAIN);
+	EXPECT(!headers.len);
+	kernel.recv.header.subject_len = 12;
+	kernel.recv.header.headers_len = 300;
+	kernel.recv.header.trailer_len = 316;
+	for (headers.size = 0; headers.size <= 400; headers.size++) {
+		kernel.waits = true;
+		memset(room, 'x', sizeof(room));
+		memset(&message, 0xcc, sizeof(message));
+		EXPECT(!blipmq_recv_headers(&b, data, sizeof(data), &message, &headers, 0));
+		EXPECT(!strcmp(message.subject, "some.subject"));
+		EXPECT(message.header.headers_len == 300);
+		EXPECT(headers.len == (headers.size >= 316 ? 300 : 0));
+		EXPECT(!headers.len || (room[0] == 'h' && room[299] == 'h'));
+		EXPECT(room[headers.size] == 'x');
+		kernel.waits = true;
+		EXPECT(!blipmq_recv_headers(&b, data, sizeof(data), NULL, &headers, 0));
+		EXPECT(headers.len == (headers.size >= 316 ? 300 : 0));
+	}
+	kernel.recv.header.headers_len = 0;
+	kernel.recv.header.trailer_len = 12;
+	kernel.waits = true;
+	headers = (struct blipmq_headers){ .data = subject, .size = sizeof(subject), .len = 1 };
+	EXPECT(!blipmq_recv_headers(&b, data, sizeof(data), &message, &headers, 0));
+	EXPECT(!headers.len && !strcmp(message.subject, "some.subject"));
+	test_done("recv: user headers, all of them or none");
+}
+
 int main(void)
 {
 	alarm(WATCHDOG);
@@ -686,12 +819,15 @@ int main(void)
 	test_ring_opts();
 	test_errors();
 	test_publish();
+	test_headers();
 	test_types();
 	test_wildcards();
 	test_batch();
 	test_writer_refusals();
+	test_writer_headers();
 	test_writer_model();
 	test_writer_full();
 	test_recv();
+	test_recv_headers();
 	return test_end();
 }

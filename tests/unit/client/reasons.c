@@ -9,7 +9,7 @@
 
 #include "test.h"
 
-#define LAST	BLIPMQ_REASON_CHANGING
+#define LAST	BLIPMQ_REASON_HEADER_FORM
 #define DETAIL	4711
 
 static void check_sentence(uint32_t reason, uint32_t detail)
