@@ -26,7 +26,7 @@ CASES=(
 	wrong_words wrong_numbers wrong_subjects wrong_addresses wrong_input wrong_sizes
 	wrong_rights wrong_module
 	pub_reports pub_payloads pub_lines pub_interactive pub_rate pub_signals pub_types
-	sub_forms sub_patterns sub_ends sub_stdout sub_policies sub_copying
+	sub_forms sub_headers sub_patterns sub_ends sub_stdout sub_policies sub_copying
 	look_help look_info look_doctor look_completion
 	bus_words bus_refusals bus_forms bus_others bus_revoked
 )

@@ -56,6 +56,48 @@ sub_forms()
 		"$(<"$TMP/json.err")"
 }
 
+# What is given twice stays in order; values of any bytes; in every form.
+sub_headers()
+{
+	refuse "header without a colon" 2 'pub: --header plain: give it as NAME:VALUE*' \
+		blipmq pub h x --header plain
+	refuse "header without a name" 2 'pub: --header : the name of a user header*' \
+		blipmq pub h x --header :v
+	refuse "header with a blank in its name" 2 'pub: --header a b: the name of a user header*' \
+		blipmq pub h x --header 'a b:v'
+	refuse "more headers than there may be" 2 'pub: --header: more than 64*' \
+		blipmq pub h x $(printf -- '--header=a:b %.0s' {1..65})
+	refuse "larger headers than there may be" 2 'pub: --header b: there is no room*' \
+		blipmq pub h x --header "a:$(printf '%050000d' 0)" --header "b:$(printf '%050000d' 0)"
+
+	subscribe text h
+	subscribe json h -j
+	subscribe raw h --raw
+	run blipmq pub h 'the payload' --header 'trace:  4711' --header lang:en --header trace: \
+		--header $'odd:a\t"\xff]:b'
+	run blipmq pub h plain
+	run blipmq pub h '' --header "large:$(printf '%060000d' 0)"
+	run sh -c 'printf "1\n2\n" | blipmq pub h --lines --header k:v'
+	end text TERM
+	# shellcheck disable=SC2028
+	echo 'h [trace: 4711] [lang: en] [trace: ] [odd: a\t"\xff]:b] the payload|h plain|h [k: v] 1|h [k: v] 2' \
+		>"$TMP/expected"
+	same "text" "$(<"$TMP/expected")" "$(grep -v large "$TMP/text.out" | paste -sd '|')"
+	same "a large one" 60013 "$(grep large "$TMP/text.out" | wc -c)"
+	end json TERM
+	same "JSON" '[{"name": "trace", "value": "4711"}, {"name": "lang", "value": "en"}, {"name": "trace", "value": ""}, {"name": "odd", "value_base64": "YQki/106Yg=="}] the payload
+None plain
+[{"name": "k", "value": "v"}] 1
+[{"name": "k", "value": "v"}] 2' "$(grep -v large "$TMP/json.out" | python3 -IS -c '
+import json, sys
+for line in sys.stdin:
+	message = json.loads(line)
+	headers = message.get("headers")
+	print(headers and json.dumps(headers), message["payload"])')"
+	end raw TERM
+	same "raw: payloads only" "the payload plain  1 2" "$(paste -sd ' ' "$TMP/raw.out")"
+}
+
 sub_patterns()
 {
 	subscribe several 'x.*' y 'z.>'
@@ -187,6 +229,7 @@ sub_copying()
 	AS=("${NOBODY[@]}")
 	subscribe raw odd --count ${#ODD[@]} --raw
 	subscribe json odd --count ${#ODD[@]} -j
+	subscribe headers h --count 1
 	subscribe oldest d -j --entries 4
 	# shellcheck disable=SC2034
 	AS=()
@@ -197,6 +240,10 @@ sub_copying()
 	end json
 	run python3 -IS "$HERE/json_check.py" "$TMP/json.out"
 	same "copying: JSON" "" "$out$err"
+	run blipmq pub h payload --header k:v --header "large:$(printf '%060000d' 0)"
+	end headers
+	same "copying: user headers" "h [k: v] [large: $(printf '%060000d' 0)] payload" \
+		"$(<"$TMP/headers.out")"
 
 	kill -STOP "${PID[oldest]}"
 	run sh -c 'seq 100 | blipmq pub d --lines'

@@ -147,6 +147,16 @@ static int take_choice(const struct args_option *option, const char *text)
 	return complain_usage("--%s %s: give one of %s", option->name, text, known);
 }
 
+static int take_further(const struct args_option *option, const char *text)
+{
+	struct args_list *list = option->target;
+
+	if (list->nr == ARGS_LIST_MAX)
+		return complain_usage("--%s: more than %u of them", option->name, ARGS_LIST_MAX);
+	list->value[list->nr++] = text;
+	return CLI_OK;
+}
+
 static int take_value(const struct args_option *option, const char *text)
 {
 	switch (option->kind) {
@@ -160,6 +170,8 @@ static int take_value(const struct args_option *option, const char *text)
 		return take_rate(option, text);
 	case ARGS_CHOICE:
 		return take_choice(option, text);
+	case ARGS_LIST:
+		return take_further(option, text);
 	case ARGS_STRING:
 		break;
 	}

@@ -15,6 +15,15 @@ enum args_kind {
 	ARGS_RATE,		/* target: double, above 0, at most max */
 	ARGS_STRING,		/* target: const char *, not empty */
 	ARGS_CHOICE,		/* target: uint64_t, index of a name that @choices gives */
+	ARGS_LIST,		/* target: struct args_list, may be given several times */
+};
+
+#define ARGS_LIST_MAX	64
+
+/* Values of an option, in order. */
+struct args_list {
+	const char *value[ARGS_LIST_MAX];
+	unsigned int nr;
 };
 
 /**

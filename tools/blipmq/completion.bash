@@ -27,7 +27,7 @@ _blipmq()
 	done
 
 	case $before in
-	--bus | --server | --count | --rate | --size | --type | --entries | --ready-fd | --mode | \
+	--bus | --server | --count | --rate | --size | --type | --header | --entries | --ready-fd | --mode | \
 		--budget | --max-budget | --share | --block-budget)
 		COMPREPLY=()
 		return ;;

@@ -114,22 +114,24 @@ static void put_key(struct out *o, const char *key, const char *suffix)
 	if (o->comma)
 		put_string(o, ",");
 	o->comma = true;
+	if (!key)
+		return;
 	put_string(o, "\"");
 	put_string(o, key);
 	put_string(o, suffix);
 	put_string(o, "\":");
 }
 
-static void open_object(struct out *o)
+static void open_with(struct out *o, const char *bracket)
 {
-	put_string(o, "{");
+	put_string(o, bracket);
 	o->depth++;
 	o->comma = false;
 }
 
-static void close_object(struct out *o)
+static void close_with(struct out *o, const char *bracket)
 {
-	put_string(o, "}");
+	put_string(o, bracket);
 	o->depth--;
 	o->comma = o->depth > 0;
 }
@@ -137,13 +139,13 @@ static void close_object(struct out *o)
 void out_begin(struct out *o)
 {
 	if (o->json)
-		open_object(o);
+		open_with(o, "{");
 }
 
 void out_end(struct out *o)
 {
 	if (o->json)
-		close_object(o);
+		close_with(o, "}");
 	put_string(o, "\n");
 }
 
@@ -152,13 +154,27 @@ void out_open(struct out *o, const char *key)
 	if (!o->json)
 		return;
 	put_key(o, key, "");
-	open_object(o);
+	open_with(o, "{");
 }
 
 void out_close(struct out *o)
 {
 	if (o->json)
-		close_object(o);
+		close_with(o, "}");
+}
+
+void out_open_list(struct out *o, const char *key)
+{
+	if (!o->json)
+		return;
+	put_key(o, key, "");
+	open_with(o, "[");
+}
+
+void out_close_list(struct out *o)
+{
+	if (o->json)
+		close_with(o, "]");
 }
 
 /* ---- Values ---- */

@@ -58,8 +58,11 @@ void out_text(struct out *o, const char *format, ...) __attribute__((format(prin
 
 void out_begin(struct out *o);			/* a record */
 void out_end(struct out *o);
-void out_open(struct out *o, const char *key);	/* an object in it: nothing in text */
+/* An object in it, or if @key is NULL in a list: nothing in text. */
+void out_open(struct out *o, const char *key);
 void out_close(struct out *o);
+void out_open_list(struct out *o, const char *key);	/* of objects: nothing in text */
+void out_close_list(struct out *o);
 
 void out_u64(struct out *o, const char *key, const char *format, uint64_t value);
 void out_bool(struct out *o, const char *key, bool value);	/* JSON only */

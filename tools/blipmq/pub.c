@@ -10,6 +10,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include <blipmq/headers.h>
+
 #include "cli.h"
 #include "input.h"
 #include "out.h"
@@ -30,6 +32,7 @@ static struct {
 	uint64_t size;
 	double rate;
 	const char *type;
+	struct args_list headers;
 } opt = {
 	.size = UINT64_MAX,	/* not given */
 };
@@ -38,6 +41,7 @@ static struct {
  * struct pub - what is being published, and what became of it
  * @b:           endpoint
  * @topic:       handle
+ * @headers:     user headers of each message
  * @max_message: the bus's limit
  * @pace:        schedule
  * @messages:    batch that is being made
@@ -52,6 +56,7 @@ static struct {
 struct pub {
 	struct blipmq *b;
 	struct blipmq_handle topic;
+	struct blipmq_headers headers;
 	size_t max_message;
 	struct pace pace;
 	struct blipmq_message messages[BLIPMQ_BATCH_MAX];
@@ -71,7 +76,8 @@ static bool batch_full(const struct pub *pub)
 
 static void batch_add(struct pub *pub, const void *data, size_t len)
 {
-	pub->messages[pub->nr++] = blipmq_message_topic(&pub->topic, data, len);
+	pub->messages[pub->nr] = blipmq_message_topic(&pub->topic, data, len);
+	blipmq_message_headers(&pub->messages[pub->nr++], &pub->headers);
 	pub->batch_bytes += len;
 }
 
@@ -353,6 +359,36 @@ static int open_topic(struct pub *pub, const char *subject)
 	return CLI_OK;
 }
 
+/* "name: value": blanks behind the colon are not part of the value. */
+static int add_header(struct blipmq_headers *headers, const char *text)
+{
+	const char *value = strchr(text, ':');
+	int ret = CLI_OK;
+	char *name;
+
+	if (!value)
+		return complain_usage("--header %s: give it as NAME:VALUE", text);
+	name = strndup(text, value - text);
+	if (!name)
+		return complain("not enough memory");
+	value += 1 + strspn(value + 1, " \t");
+	if (blipmq_headers_add(headers, name, value, strlen(value)))
+		ret = complain_usage("--header %s: %s", name, blipmq_strerror());
+	free(name);
+	return ret;
+}
+
+static int make_headers(void *room, struct blipmq_headers *headers)
+{
+	unsigned int i;
+	int ret = CLI_OK;
+
+	*headers = (struct blipmq_headers){ .data = room, .size = BLIPMQ_HEADERS_MAX };
+	for (i = 0; i < opt.headers.nr && ret == CLI_OK; i++)
+		ret = add_header(headers, opt.headers.value[i]);
+	return ret;
+}
+
 static int publish(struct pub *pub, const char *subject, char **args, int nr, bool json)
 {
 	struct blipmq_info info;
@@ -378,6 +414,7 @@ static int publish(struct pub *pub, const char *subject, char **args, int nr, bo
 
 static int pub_run(const struct cli *cli, int nr, char **args)
 {
+	static char headers[BLIPMQ_HEADERS_MAX];
 	struct pub *pub;
 	int ret;
 
@@ -390,7 +427,9 @@ static int pub_run(const struct cli *cli, int nr, char **args)
 	pub = calloc(1, sizeof(*pub));
 	if (!pub)
 		return complain("not enough memory");
-	ret = cli_connect(cli, opt.literal ? BLIPMQ_OPEN_LITERAL : 0, &pub->b);
+	ret = make_headers(headers, &pub->headers);
+	if (ret == CLI_OK)
+		ret = cli_connect(cli, opt.literal ? BLIPMQ_OPEN_LITERAL : 0, &pub->b);
 	if (ret == CLI_OK)
 		ret = publish(pub, args[0], args + 1, nr - 1, cli->json);
 	blipmq_close(pub->b);
@@ -413,6 +452,8 @@ static const struct args_option pub_options[] = {
 	  .help = "exit 3 if a message reaches no subscription" },
 	{ .name = "type", .value = "NAME", .kind = ARGS_STRING, .target = &opt.type,
 	  .help = "what they are; fails if the topic is for others" },
+	{ .name = "header", .value = "K:V", .kind = ARGS_LIST, .target = &opt.headers,
+	  .help = "user header K with value V; may be given again" },
 	{ .name = "literal", .kind = ARGS_FLAG, .target = &opt.literal,
 	  .help = "take * and > in the subject as letters" },
 	{}
@@ -438,6 +479,7 @@ const struct verb pub_verb = {
 	"  journalctl -f | blipmq pub logs.here --lines\n"
 	"  blipmq pub images.front --file *.jpg\n"
 	"  blipmq pub samples.cabin --type sample/2 --file sample.bin\n"
+	"  blipmq pub jobs.new --header 'trace: 4711' --header lang:en 'hello'\n"
 	"  blipmq pub load.test --size 64k --count 1000 --rate 200\n"
 	"  blipmq pub numbers -- -5\n",
 	.options = pub_options,

@@ -13,6 +13,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include <blipmq/headers.h>
+
 #include "cli.h"
 #include "counters.h"
 #include "out.h"
@@ -40,6 +42,8 @@ static struct {
  * @out:      stdout
  * @data:     payload of the latest message
  * @size:     bytes there
+ * @headers:  its user headers
+ * @room:     for these
  * @left:     messages that may still come
  * @received: messages that came
  * @to_wall:  nanoseconds from CLOCK_MONOTONIC to CLOCK_REALTIME
@@ -50,6 +54,8 @@ struct sub {
 	struct out out;
 	char *data;
 	size_t size;
+	struct blipmq_headers headers;
+	char room[BLIPMQ_TRAILER_MAX];
 	uint64_t left;
 	uint64_t received;
 	int64_t to_wall;
@@ -85,6 +91,40 @@ static void print_time(struct sub *sub, uint64_t time)
 	out_string(&sub->out, "time", opt.timestamps ? "%s " : NULL, text);
 }
 
+/* Not by libblipmq's rules: then it is not told what they are. */
+static void print_no_headers(struct out *o, const struct blipmq_headers *headers)
+{
+	out_text(o, " [?: ");
+	out_bytes(o, "headers_raw", headers->data, headers->len);
+	out_text(o, "]");
+}
+
+static void print_headers(struct out *o, const struct blipmq_headers *headers)
+{
+	struct blipmq_field field;
+	size_t at = 0;
+	int ret;
+
+	while ((ret = blipmq_headers_next(headers->data, headers->len, &at, &field)) == 1)
+		;
+	if (ret) {
+		print_no_headers(o, headers);
+		return;
+	}
+	out_open_list(o, "headers");
+	at = 0;
+	while (blipmq_headers_next(headers->data, headers->len, &at, &field) == 1) {
+		out_open(o, NULL);
+		out_text(o, " [");
+		out_bytes(o, "name", field.name, field.name_len);
+		out_text(o, ": ");
+		out_bytes(o, "value", field.value, field.length);
+		out_text(o, "]");
+		out_close(o);
+	}
+	out_close_list(o);
+}
+
 static void print_message(struct sub *sub, const struct blipmq_received *message)
 {
 	struct out *o = &sub->out;
@@ -102,6 +142,8 @@ static void print_message(struct sub *sub, const struct blipmq_received *message
 	out_u64(o, "pid", NULL, message->header.pid);
 	out_u64(o, "endpoint", NULL, message->header.sender);
 	out_bool(o, "gap", message->flags & BLIPMQ_DESC_GAP);
+	if (sub->headers.len)
+		print_headers(o, &sub->headers);
 	out_text(o, " ");
 	out_bytes(o, "payload", sub->data, message->length);
 	out_end(o);
@@ -126,7 +168,7 @@ static int take_message(struct sub *sub)
 	struct blipmq_received message;
 	int64_t n;
 
-	n = blipmq_recv(sub->b, sub->data, sub->size, &message, 0);
+	n = blipmq_recv_headers(sub->b, sub->data, sub->size, &message, &sub->headers, 0);
 	if (n == -EMSGSIZE)
 		return grow(sub, message.length);
 	if (n < 0)
@@ -351,6 +393,8 @@ static int sub_run(const struct cli *cli, int nr, char **args)
 		free(sub);
 		return complain("not enough memory");
 	}
+	sub->headers.data = sub->room;
+	sub->headers.size = sizeof(sub->room);
 	ret = cli_connect(cli, 0, &sub->b);
 	if (ret == CLI_OK)
 		ret = serve(sub, args, nr, cli->json);
@@ -384,10 +428,12 @@ const struct verb sub_verb = {
 	.text =
 	"Prints messages to all subjects that match a PATTERN: * stands for one word\n"
 	"between dots, > as the last for one or more. A message that two of the patterns\n"
-	"match comes twice. A line has the subject, a space and the payload, in which\n"
-	"\\, control characters and what is not UTF-8 are escaped (\\\\ \\n \\r \\t \\xNN).\n"
-	"With -j it is an object with time, subject, seq, uid, pid, endpoint, gap (lost\n"
-	"messages before it) and payload, or payload_base64 if that is not UTF-8.\n"
+	"match comes twice. A line has the subject, its user headers as \"[name: value]\",\n"
+	"and the payload, with spaces between, in which \\, control characters and what is\n"
+	"not UTF-8 are escaped (\\\\ \\n \\r \\t \\xNN). With -j it is an object with time,\n"
+	"subject, seq, uid, pid, endpoint, gap (lost messages before it), headers if it\n"
+	"has any, a list of objects with name and value, and payload. What is not UTF-8\n"
+	"is in value_base64 and payload_base64.\n"
 	"\n"
 	"It ends at --count, at SIGINT, SIGTERM or SIGHUP after printing what waits\n"
 	"(exit code 0; a second one kills), or when nobody reads its stdout. On\n"
