@@ -139,7 +139,7 @@ static void write_place(struct blipmq_desc *desc, u64 place)
 
 /* Write @nr entries, not across a page of descriptors. */
 static void write_descs(struct bmq_ring *ring, const struct bmq_sub *sub,
-		       const struct bmq_msg *msg, unsigned int nr, u32 flags)
+			const struct bmq_msg *msg, unsigned int nr, u32 flags)
 {
 	struct blipmq_desc *desc = bmq_ring_desc(ring, ring->prod);
 	const u64 cookie = sub->cookie;

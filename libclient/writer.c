@@ -200,7 +200,8 @@ static int reserve(struct blipmq_writer *w, const struct blipmq_handle *topic, s
 	next->trailer = trailer;
 	next->headers = 0;
 	*data = next->at + sizeof(struct blipmq_header);
-	blank(*data + length / BLIPMQ_ALIGN * BLIPMQ_ALIGN, next->at + size);
+	blank(next->at + sizeof(struct blipmq_header) + length / BLIPMQ_ALIGN * BLIPMQ_ALIGN,
+	      next->at + size);
 	return 0;
 }
 
