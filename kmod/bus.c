@@ -80,7 +80,7 @@ MODULE_PARM_DESC(fanout, "subscriptions that match one topic, at most 256");
 module_param_named(fanout_user, bmq_limits.fanout_user, uint, 0644);
 MODULE_PARM_DESC(fanout_user, "of these, of one user");
 module_param_named(fanout_ring, bmq_limits.fanout_ring, uint, 0644);
-MODULE_PARM_DESC(fanout_ring, "of these, of one ring, at most 128");
+MODULE_PARM_DESC(fanout_ring, "of these, of one ring, at most 64");
 module_param_named(host_pages, bmq_host.limit, ulong, 0644);
 MODULE_PARM_DESC(host_pages, "pages of all buses together; 1/8 of memory if 0 at load");
 module_param_named(mode, bus_mode, uint, 0644);
@@ -120,7 +120,7 @@ static void limits_take(struct bmq_limits *limits)
 {
 	*limits = bmq_limits;
 	limits->fanout = clamp(limits->fanout, 1u, (u32)BMQ_FANOUT_MAX);
-	limits->fanout_ring = clamp(limits->fanout_ring, 1u, BMQ_CHUNK);
+	limits->fanout_ring = clamp(limits->fanout_ring, 1u, (u32)BMQ_FANOUT_RING_MAX);
 	limits->wild = clamp(limits->wild, 1u, (u32)BMQ_WILD_SUBS);
 	limits->subscriptions = clamp(limits->subscriptions, 1u, (u32)U16_MAX);
 }

@@ -232,19 +232,19 @@ static bool look_again(struct bmq_ring *ring)
  * bmq_ring_reclaim() - take back what is released, as far as it was looked at
  * @ring: the ring, locked
  *
- * At most BMQ_RING_STEPS held messages and as many entries.
+ * At most BMQ_CHUNK held messages and as many entries: a chunk brings no more.
  */
 void bmq_ring_reclaim(struct bmq_ring *ring)
 {
 	unsigned int steps;
 
 	lockdep_assert_held(&ring->lock);
-	for (steps = 0; steps < BMQ_RING_STEPS && ring->held_nr; steps++) {
+	for (steps = 0; steps < BMQ_CHUNK && ring->held_nr; steps++) {
 		if (ring->held[ring->held_head].index >= ring->release)
 			break;
 		held_pop(ring);
 	}
-	entries_leave(ring, min(ring->release, ring->tail + BMQ_RING_STEPS));
+	entries_leave(ring, min(ring->release, ring->tail + BMQ_CHUNK));
 }
 
 /*

@@ -26,8 +26,12 @@
 
 #include "store.h"
 
-#define BMQ_CHUNK		128	/* messages of one fan-out at the most */
-#define BMQ_RING_STEPS	128	/* entries moved, put or dropped in one go */
+/*
+ * Messages of one fan-out at the most: a usual batch of small ones, so that it takes each
+ * ring's lock, and wakes its reader, once. A touch of the ring puts as many.
+ */
+#define BMQ_CHUNK		128
+#define BMQ_RING_STEPS	64	/* entries looked at, put or dropped in one go, otherwise */
 #define BMQ_CAS_TRIES	4	/* before a loss is counted as contended */
 #define BMQ_RECENT		4	/* publishers whose last run a ring remembers */
 #define BMQ_DESC_PER_PAGE	(PAGE_SIZE / sizeof(struct blipmq_desc))

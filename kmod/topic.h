@@ -32,6 +32,7 @@
 #define BMQ_TOPIC_PATTERNS	2	/* of a topic, before an array is allocated */
 #define BMQ_MATCH_STEPS	256	/* topics looked at before the match lock is dropped */
 #define BMQ_FANOUT_MAX		256	/* subscriptions that hear one topic at the most */
+#define BMQ_FANOUT_RING_MAX	64	/* of these, of one ring */
 /* To wildcard patterns of a bus: with those of an exact one, BMQ_FANOUT_STEPS. */
 #define BMQ_WILD_SUBS		(4096 - BMQ_FANOUT_MAX)
 
