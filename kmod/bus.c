@@ -8,8 +8,6 @@
 #include <linux/pseudo_fs.h>
 #include <linux/slab.h>
 #include <linux/user_namespace.h>
-#include <net/net_namespace.h>
-#include <net/netns/generic.h>
 
 #include "bus.h"
 #include "endpoint.h"
@@ -48,7 +46,7 @@ MODULE_PARM_DESC(budget, "bytes of message memory of a bus made from now on");
 module_param_named(max_budget, bmq_limits.max_budget, ulong, 0644);
 MODULE_PARM_DESC(max_budget, "bytes up to which that may be set; the budget if it is less");
 module_param_named(max_message, bmq_limits.max_message, uint, 0644);
-MODULE_PARM_DESC(max_message, "bytes of the largest payload, at most 1/4 of the budget");
+MODULE_PARM_DESC(max_message, "bytes of payload and user headers, at most 1/4 of the budget");
 module_param_named(share, bmq_limits.share, uint, 0644);
 MODULE_PARM_DESC(share, "percent of what others left free that one user may take");
 module_param_named(block_budget, bmq_limits.block_budget, uint, 0644);
@@ -84,9 +82,9 @@ MODULE_PARM_DESC(fanout_ring, "of these, of one ring, at most 64");
 module_param_named(host_pages, bmq_host.limit, ulong, 0644);
 MODULE_PARM_DESC(host_pages, "pages of all buses together; 1/8 of memory if 0 at load");
 module_param_named(mode, bus_mode, uint, 0644);
-MODULE_PARM_DESC(mode, "mode of a default bus: r subscribe, w publish, x map");
+MODULE_PARM_DESC(mode, "mode of a bus made from now on: r subscribe, w publish, x map");
 module_param_named(gid, bus_gid, int, 0644);
-MODULE_PARM_DESC(gid, "group of a default bus, -1 for none");
+MODULE_PARM_DESC(gid, "group of a bus made from now on, -1 for none");
 
 struct workqueue_struct *bmq_wq;
 

@@ -56,7 +56,7 @@ struct net;
 struct bmq_limits {
 	unsigned long budget;		/* bytes of message pages, see bmq_purse.budget */
 	unsigned long max_budget;	/* see bmq_store.max */
-	unsigned int max_message;	/* bytes of payload */
+	unsigned int max_message;	/* bytes of payload and user headers */
 	unsigned int share;		/* percent, see bmq_purse.share */
 	unsigned int block_budget;	/* ms of stall in a minute, for each user */
 	unsigned int buses;		/* of a namespace, see bmq_net.nr_buses */
@@ -130,8 +130,8 @@ struct bmq_bus_config {
  * @user_ns:   in which ids are told; fixed
  * @pid_ns:    in which pids are told; fixed
  * @limits:    fixed
- * @max_message: bytes of payload; follows from @limits and the budget, read without a
- *             lock
+ * @max_message: bytes of payload and user headers; follows from @limits and the budget,
+ *             read without a lock
  * @inode:     its address space is that of all mappings
  * @dead:      0, or enum blipmq_reason: it was deleted, or the namespace went
  * @admin_lock: guards @config, and changes of the rights of endpoints; held over no
@@ -208,7 +208,7 @@ struct bmq_bus {
 	atomic64_t events[BLIPMQ_NR_EVENTS];
 };
 
-/* Bytes of payload that a message may have now. */
+/* Bytes of payload and user headers that a message may have now. */
 static inline unsigned int bmq_bus_max_message(const struct bmq_bus *bus)
 {
 	return READ_ONCE(bus->max_message);
