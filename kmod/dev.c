@@ -40,13 +40,6 @@ union args {
 	struct blipmq_type type;
 };
 
-static int refuse(union args *args, int err, int reason, u32 detail)
-{
-	args->head.reason = reason;
-	args->head.detail = detail;
-	return err;
-}
-
 static bool is_nonblock(const struct file *file)
 {
 	return READ_ONCE(file->f_flags) & O_NONBLOCK;
@@ -69,7 +62,7 @@ static int do_info(struct bmq_endpoint *ep, struct file *file, union args *args)
 	if (!bus)
 		return 0;
 	if (READ_ONCE(bus->dead))
-		return refuse(args, -ENODEV, READ_ONCE(bus->dead), 0);
+		return bmq_refuse(&args->head, -ENODEV, READ_ONCE(bus->dead), 0);
 	info->rights = READ_ONCE(ep->rights);
 	info->endpoint = ep->id;
 	info->max_message = bmq_bus_max_message(bus);
@@ -87,7 +80,7 @@ static int do_bind(struct bmq_endpoint *ep, struct file *file, union args *args)
 	len = strnlen(bind->bus, sizeof(bind->bus));
 	if (len == sizeof(bind->bus) ||
 	    memchr_inv(bind->bus + len, 0, sizeof(bind->bus) - len))
-		return refuse(args, -EINVAL, BLIPMQ_REASON_BUS_NAME, 0);
+		return bmq_refuse(&args->head, -EINVAL, BLIPMQ_REASON_BUS_NAME, 0);
 	return bmq_endpoint_bind(ep, file, bind->bus, &args->head);
 }
 
@@ -129,7 +122,7 @@ static int do_publish(struct bmq_endpoint *ep, struct file *file, union args *ar
 	struct blipmq_publish *publish = &args->publish;
 
 	if (!may_publish(ep))
-		return refuse(args, -EACCES, BLIPMQ_REASON_RIGHT_PUBLISH, 0);
+		return bmq_refuse(&args->head, -EACCES, BLIPMQ_REASON_RIGHT_PUBLISH, 0);
 	return bmq_publish(ep, publish, is_nonblock(file) ||
 			   (args->head.flags & BLIPMQ_PUBLISH_NONBLOCK));
 }
@@ -229,22 +222,22 @@ static int args_in(union args *args, const void __user *from, const struct call 
 	if (get_user(*size, (const u32 __user *)from))
 		return -EFAULT;
 	if (*size < (call->first ?: call->size))
-		return refuse(args, -EINVAL, BLIPMQ_REASON_SIZE, call->size);
+		return bmq_refuse(&args->head, -EINVAL, BLIPMQ_REASON_SIZE, call->size);
 	if (*size > BLIPMQ_STRUCT_MAX)
-		return refuse(args, -E2BIG, BLIPMQ_REASON_SIZE, call->size);
+		return bmq_refuse(&args->head, -E2BIG, BLIPMQ_REASON_SIZE, call->size);
 	err = copy_struct_from_user(args, call->size, from, *size);
 	args->head.size = *size;
 	args->head.reason = BLIPMQ_REASON_NONE;
 	args->head.detail = 0;
 	if (err == -E2BIG)
-		return refuse(args, err, BLIPMQ_REASON_TAIL, call->size);
+		return bmq_refuse(&args->head, err, BLIPMQ_REASON_TAIL, call->size);
 	if (err)
 		return err;
 	if (args->head.flags & ~call->flags)
-		return refuse(args, -EINVAL, BLIPMQ_REASON_FLAGS,
-			      args->head.flags & ~call->flags);
+		return bmq_refuse(&args->head, -EINVAL, BLIPMQ_REASON_FLAGS,
+				  args->head.flags & ~call->flags);
 	if (memchr_inv((char *)args + call->zero[0], 0, call->zero[1] - call->zero[0]))
-		return refuse(args, -EINVAL, BLIPMQ_REASON_RESERVED, 0);
+		return bmq_refuse(&args->head, -EINVAL, BLIPMQ_REASON_RESERVED, 0);
 	return 0;
 }
 

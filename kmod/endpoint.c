@@ -17,17 +17,10 @@
 #define HANDLES_MAX	65536		/* topic handles of an endpoint */
 #define HELD_PART	4		/* of the ring is the held bound by default */
 
-static int refuse(struct blipmq_head *head, int err, int reason, u32 detail)
-{
-	head->reason = reason;
-	head->detail = detail;
-	return err;
-}
-
 static int denied(struct bmq_endpoint *ep, struct blipmq_head *head, int reason)
 {
 	bmq_bus_event(ep->bus, BLIPMQ_EVENT_DENIED);
-	return refuse(head, -EACCES, reason, 0);
+	return bmq_refuse(head, -EACCES, reason, 0);
 }
 
 static bool has_right(const struct bmq_endpoint *ep, u32 right)
@@ -221,19 +214,19 @@ static int bind_count(struct bmq_endpoint *ep, struct bmq_bus *bus,
 
 	if (atomic_inc_return(&bus->nr_endpoints) > limits->endpoints) {
 		atomic_dec(&bus->nr_endpoints);
-		return refuse(head, -ENFILE, BLIPMQ_REASON_LIMIT_ENDPOINTS,
-			      limits->endpoints);
+		return bmq_refuse(head, -ENFILE, BLIPMQ_REASON_LIMIT_ENDPOINTS,
+				  limits->endpoints);
 	}
 	if (bmq_user_add_endpoint(user, limits->user_endpoints)) {
 		atomic_dec(&bus->nr_endpoints);
-		return refuse(head, -EMFILE, BLIPMQ_REASON_LIMIT_USER_ENDPOINTS,
-			      limits->user_endpoints);
+		return bmq_refuse(head, -EMFILE, BLIPMQ_REASON_LIMIT_USER_ENDPOINTS,
+				  limits->user_endpoints);
 	}
 	ep->id = atomic64_inc_return(&bus->last_endpoint);
 	if (xa_err(xa_store(&bus->endpoints, ep->id, ep, GFP_KERNEL_ACCOUNT))) {
 		atomic_dec(&bus->nr_endpoints);
 		bmq_user_del_endpoint(user);
-		return refuse(head, -ENOMEM, BLIPMQ_REASON_MEMORY, 0);
+		return bmq_refuse(head, -ENOMEM, BLIPMQ_REASON_MEMORY, 0);
 	}
 	return 0;
 }
@@ -264,19 +257,19 @@ static int bind_locked(struct bmq_endpoint *ep, struct file *file, const char *n
 	int err;
 
 	if (IS_ERR(bus))
-		return refuse(head, PTR_ERR(bus),
-			      bus == ERR_PTR(-ENODEV) ? BLIPMQ_REASON_NAMESPACE :
-			      bus == ERR_PTR(-ENOENT) ? BLIPMQ_REASON_BUS_NAME :
-							BLIPMQ_REASON_MEMORY, 0);
+		return bmq_refuse(head, PTR_ERR(bus),
+				  bus == ERR_PTR(-ENODEV) ? BLIPMQ_REASON_NAMESPACE :
+				  bus == ERR_PTR(-ENOENT) ? BLIPMQ_REASON_BUS_NAME :
+							    BLIPMQ_REASON_MEMORY, 0);
 	if (!rights_of(bus, ep->cred)) {
 		bmq_bus_event(bus, BLIPMQ_EVENT_DENIED);
-		err = refuse(head, -EACCES, BLIPMQ_REASON_RIGHT_NONE, 0);
+		err = bmq_refuse(head, -EACCES, BLIPMQ_REASON_RIGHT_NONE, 0);
 		goto err_bus;
 	}
 	ep->user = bmq_user_get(&bus->store.purse,
 				from_kuid(&init_user_ns, ep->cred->euid));
 	if (!ep->user) {
-		err = refuse(head, -ENOMEM, BLIPMQ_REASON_MEMORY, 0);
+		err = bmq_refuse(head, -ENOMEM, BLIPMQ_REASON_MEMORY, 0);
 		goto err_bus;
 	}
 	ep->uid = from_kuid_munged(bus->user_ns, ep->cred->euid);
@@ -314,7 +307,7 @@ int bmq_endpoint_bind(struct bmq_endpoint *ep, struct file *file, const char *na
 
 	mutex_lock(&ep->lock);
 	if (ep->bus)
-		err = refuse(head, -EBUSY, BLIPMQ_REASON_BOUND, 0);
+		err = bmq_refuse(head, -EBUSY, BLIPMQ_REASON_BOUND, 0);
 	else
 		err = bind_locked(ep, file, name, head);
 	mutex_unlock(&ep->lock);
@@ -336,7 +329,7 @@ int bmq_endpoint_ready(struct bmq_endpoint *ep, struct file *file,
 		bus = bmq_endpoint_bus(ep);
 	}
 	if (READ_ONCE(bus->dead))
-		return refuse(head, -ENODEV, READ_ONCE(bus->dead), 0);
+		return bmq_refuse(head, -ENODEV, READ_ONCE(bus->dead), 0);
 	return 0;
 }
 
@@ -345,14 +338,14 @@ int bmq_endpoint_ready(struct bmq_endpoint *ep, struct file *file,
 static int ring_check(struct bmq_endpoint *ep, struct blipmq_ring *args)
 {
 	if (!is_power_of_2(args->entries) || args->entries > BLIPMQ_ENTRIES_MAX)
-		return refuse(&args->head, -EINVAL, BLIPMQ_REASON_RING_ENTRIES,
-			      BLIPMQ_ENTRIES_MAX);
+		return bmq_refuse(&args->head, -EINVAL, BLIPMQ_REASON_RING_ENTRIES,
+				  BLIPMQ_ENTRIES_MAX);
 	if (args->held > args->entries)
-		return refuse(&args->head, -EINVAL, BLIPMQ_REASON_RING_HELD,
-			      args->entries);
+		return bmq_refuse(&args->head, -EINVAL, BLIPMQ_REASON_RING_HELD,
+				  args->entries);
 	if (args->policy >= BLIPMQ_NR_POLICIES)
-		return refuse(&args->head, -EINVAL, BLIPMQ_REASON_RING_POLICY,
-			      BLIPMQ_NR_POLICIES - 1);
+		return bmq_refuse(&args->head, -EINVAL, BLIPMQ_REASON_RING_POLICY,
+				  BLIPMQ_NR_POLICIES - 1);
 	if (!has_right(ep, BLIPMQ_RIGHT_SUBSCRIBE))
 		return denied(ep, &args->head, BLIPMQ_REASON_RIGHT_SUBSCRIBE);
 	if (args->policy == BLIPMQ_POLICY_BLOCK &&
@@ -386,7 +379,7 @@ int bmq_endpoint_ring(struct bmq_endpoint *ep, struct blipmq_ring *args)
 		return err;
 	mutex_lock(&ep->lock);
 	if (ep->ring) {
-		err = refuse(&args->head, -EEXIST, BLIPMQ_REASON_RING_EXISTS, 0);
+		err = bmq_refuse(&args->head, -EEXIST, BLIPMQ_REASON_RING_EXISTS, 0);
 		goto out;
 	}
 	ring = kzalloc(sizeof(*ring), GFP_KERNEL_ACCOUNT);
@@ -394,7 +387,7 @@ int bmq_endpoint_ring(struct bmq_endpoint *ep, struct blipmq_ring *args)
 				   held, args->policy) : -ENOMEM;
 	if (err) {
 		kfree(ring);
-		refuse(&args->head, err, BLIPMQ_REASON_MEMORY, 0);
+		bmq_refuse(&args->head, err, BLIPMQ_REASON_MEMORY, 0);
 		goto out;
 	}
 	ring_tell(ring, args);
@@ -410,9 +403,9 @@ out:
 static int ring_usable(struct bmq_endpoint *ep, struct blipmq_head *head)
 {
 	if (!ep->ring)
-		return refuse(head, -ENXIO, BLIPMQ_REASON_RING_NONE, 0);
+		return bmq_refuse(head, -ENXIO, BLIPMQ_REASON_RING_NONE, 0);
 	if (READ_ONCE(ep->ring->broken))
-		return refuse(head, -EIO, BLIPMQ_REASON_RING_BROKEN, 0);
+		return bmq_refuse(head, -EIO, BLIPMQ_REASON_RING_BROKEN, 0);
 	return 0;
 }
 
@@ -423,12 +416,12 @@ static int text_in(struct blipmq_head *head, char *text, u64 from, u32 len,
 	int reason;
 
 	if (!len || len > BLIPMQ_SUBJECT_MAX)
-		return refuse(head, -EINVAL, BLIPMQ_REASON_SUBJECT_LENGTH,
-			      BLIPMQ_SUBJECT_MAX);
+		return bmq_refuse(head, -EINVAL, BLIPMQ_REASON_SUBJECT_LENGTH,
+				  BLIPMQ_SUBJECT_MAX);
 	if (copy_from_user(text, u64_to_user_ptr(from), len))
-		return refuse(head, -EFAULT, BLIPMQ_REASON_FAULT, 0);
+		return bmq_refuse(head, -EFAULT, BLIPMQ_REASON_FAULT, 0);
 	reason = check(text, len, &head->detail);
-	return reason ? refuse(head, -EINVAL, reason, head->detail) : 0;
+	return reason ? bmq_refuse(head, -EINVAL, reason, head->detail) : 0;
 }
 
 int bmq_endpoint_subscribe(struct bmq_endpoint *ep, struct blipmq_subscribe *args)
@@ -465,7 +458,7 @@ int bmq_endpoint_unsubscribe(struct bmq_endpoint *ep, struct blipmq_unsubscribe 
 		bmq_pattern_unsubscribe(sub);
 		bmq_room_kick(ep, true);
 	} else {
-		err = refuse(&args->head, -ENOENT, BLIPMQ_REASON_SUBSCRIPTION, 0);
+		err = bmq_refuse(&args->head, -ENOENT, BLIPMQ_REASON_SUBSCRIPTION, 0);
 	}
 	mutex_unlock(&ep->lock);
 	return err;
@@ -494,13 +487,13 @@ static int handle_add(struct bmq_endpoint *ep, struct bmq_topic *topic,
 	err = xa_alloc(&ep->handles, &args->handle, NULL, XA_LIMIT(1, HANDLES_MAX),
 		       GFP_KERNEL_ACCOUNT);
 	if (err == -ENOMEM)
-		return refuse(&args->head, err, BLIPMQ_REASON_MEMORY, 0);
+		return bmq_refuse(&args->head, err, BLIPMQ_REASON_MEMORY, 0);
 	if (err)
-		return refuse(&args->head, -ENOSPC, BLIPMQ_REASON_LIMIT_HANDLES,
-			      HANDLES_MAX);
+		return bmq_refuse(&args->head, -ENOSPC, BLIPMQ_REASON_LIMIT_HANDLES,
+				  HANDLES_MAX);
 	if (!bmq_type_state(topic, type, &args->type)) {
 		xa_erase(&ep->handles, args->handle);
-		return refuse(&args->head, -EPROTOTYPE, BLIPMQ_REASON_TYPE, 0);
+		return bmq_refuse(&args->head, -EPROTOTYPE, BLIPMQ_REASON_TYPE, 0);
 	}
 	xa_store(&ep->handles, args->handle, topic, GFP_KERNEL_ACCOUNT); /* its slot is there */
 	args->topic = topic->id;
@@ -518,8 +511,8 @@ static int topic_open(struct bmq_endpoint *ep, struct blipmq_topic *args,
 	topic = bmq_topic_get(ep->bus, ep->user, text, args->subject_len, true,
 			      &reason, &args->head.detail);
 	if (!topic)
-		return refuse(&args->head, reason == BLIPMQ_REASON_MEMORY ? -ENOMEM :
-			      -ENOSPC, reason, args->head.detail);
+		return bmq_refuse(&args->head, reason == BLIPMQ_REASON_MEMORY ? -ENOMEM :
+				  -ENOSPC, reason, args->head.detail);
 	mutex_lock(&ep->lock);
 	err = handle_add(ep, topic, type, args);
 	mutex_unlock(&ep->lock);
@@ -558,7 +551,7 @@ int bmq_endpoint_topic_close(struct bmq_endpoint *ep, struct blipmq_topic_close 
 		WRITE_ONCE(ep->write_topic, 0);
 	mutex_unlock(&ep->lock);
 	if (!topic)
-		return refuse(&args->head, -ENOENT, BLIPMQ_REASON_HANDLE, args->handle);
+		return bmq_refuse(&args->head, -ENOENT, BLIPMQ_REASON_HANDLE, args->handle);
 	bmq_topic_unhold(topic);
 	return 0;
 }
@@ -573,20 +566,20 @@ static int keep_locked(struct bmq_endpoint *ep, struct blipmq_keep *args)
 	u32 id;
 
 	if (ep->nr_kept >= ep->bus->limits.kept)
-		return refuse(head, -ENOSPC, BLIPMQ_REASON_LIMIT_KEPT,
-			      ep->bus->limits.kept);
+		return bmq_refuse(head, -ENOSPC, BLIPMQ_REASON_LIMIT_KEPT,
+				  ep->bus->limits.kept);
 	if (xa_alloc(&ep->kept, &id, NULL, xa_limit_31b, GFP_KERNEL_ACCOUNT))
-		return refuse(head, -ENOMEM, BLIPMQ_REASON_MEMORY, 0);
+		return bmq_refuse(head, -ENOMEM, BLIPMQ_REASON_MEMORY, 0);
 	spin_lock(&ring->lock);
 	run = bmq_ring_keep(ring, args->index);
 	spin_unlock(&ring->lock);
 	if (IS_ERR(run)) {
 		xa_erase(&ep->kept, id);
-		return refuse(head, PTR_ERR(run),
-			      run == ERR_PTR(-EIO) ? BLIPMQ_REASON_RING_BROKEN :
-			      run == ERR_PTR(-EINVAL) ? BLIPMQ_REASON_INDEX :
-							BLIPMQ_REASON_LIMIT_KEPT_PINS,
-			      run == ERR_PTR(-ENOSPC) ? bmq_pin_limit(ep->user) : 0);
+		return bmq_refuse(head, PTR_ERR(run),
+				  run == ERR_PTR(-EIO) ? BLIPMQ_REASON_RING_BROKEN :
+				  run == ERR_PTR(-EINVAL) ? BLIPMQ_REASON_INDEX :
+							    BLIPMQ_REASON_LIMIT_KEPT_PINS,
+				  run == ERR_PTR(-ENOSPC) ? bmq_pin_limit(ep->user) : 0);
 	}
 	xa_store(&ep->kept, id, run, GFP_KERNEL_ACCOUNT);	/* the slot is there */
 	ep->nr_kept++;
@@ -601,7 +594,7 @@ int bmq_endpoint_keep(struct bmq_endpoint *ep, struct blipmq_keep *args)
 	mutex_lock(&ep->lock);
 	err = ring_usable(ep, &args->head);
 	if (!err && READ_ONCE(ep->ring->mode) == BMQ_RING_READ)
-		err = refuse(&args->head, -EBUSY, BLIPMQ_REASON_RING_MODE, 0);
+		err = bmq_refuse(&args->head, -EBUSY, BLIPMQ_REASON_RING_MODE, 0);
 	if (!err)
 		err = keep_locked(ep, args);
 	mutex_unlock(&ep->lock);
@@ -622,5 +615,5 @@ int bmq_endpoint_drop(struct bmq_endpoint *ep, struct blipmq_drop_kept *args)
 		spin_unlock(&ep->ring->lock);
 	}
 	mutex_unlock(&ep->lock);
-	return run ? 0 : refuse(&args->head, -ENOENT, BLIPMQ_REASON_KEPT, 0);
+	return run ? 0 : bmq_refuse(&args->head, -ENOENT, BLIPMQ_REASON_KEPT, 0);
 }

@@ -126,6 +126,14 @@ static inline struct bmq_ring *bmq_endpoint_ring_of(const struct bmq_endpoint *e
 	return smp_load_acquire(&ep->ring);	/* pairs with bmq_endpoint_ring() */
 }
 
+/* Why a call is refused, for its caller. Return: @err. */
+static inline int bmq_refuse(struct blipmq_head *head, int err, int reason, u32 detail)
+{
+	head->reason = reason;
+	head->detail = detail;
+	return err;
+}
+
 struct bmq_endpoint *bmq_endpoint_new(const struct cred *cred);
 struct bmq_endpoint *bmq_endpoint_next(struct bmq_bus *bus, unsigned long *id,
 				       xa_mark_t mark);

@@ -19,13 +19,6 @@
 #include "publish.h"
 #include "receive.h"
 
-static int refuse(struct blipmq_head *head, int err, int reason, u32 detail)
-{
-	head->reason = reason;
-	head->detail = detail;
-	return err;
-}
-
 /* ---- WAIT ---- */
 
 /* What a look at the ring says to a sleeper. */
@@ -177,12 +170,12 @@ int bmq_wait(struct bmq_endpoint *ep, struct blipmq_wait *args)
 	int err;
 
 	if (!ring)
-		return refuse(&args->head, -ENXIO, BLIPMQ_REASON_RING_NONE, 0);
+		return bmq_refuse(&args->head, -ENXIO, BLIPMQ_REASON_RING_NONE, 0);
 	if (READ_ONCE(ring->mode) == BMQ_RING_READ)
-		return refuse(&args->head, -EBUSY, BLIPMQ_REASON_RING_MODE, 0);
+		return bmq_refuse(&args->head, -EBUSY, BLIPMQ_REASON_RING_MODE, 0);
 	if (args->min > ring->entries)
-		return refuse(&args->head, -EINVAL, BLIPMQ_REASON_RING_ENTRIES,
-			      ring->entries);
+		return bmq_refuse(&args->head, -EINVAL, BLIPMQ_REASON_RING_ENTRIES,
+				  ring->entries);
 	err = wait_loop(ep, args);
 	args->prod = READ_ONCE(ring->page->prod);
 	args->head.reason = reason_of(ep, err);
@@ -370,18 +363,18 @@ static int recv_copy(struct bmq_ring *ring, struct blipmq_recv *args)
 	args->desc = ring->latch.desc;
 	args->header = *(const struct blipmq_header *)bmq_run_at(run, at);
 	if (header->length > args->payload_size)
-		return refuse(&args->head, -EMSGSIZE, BLIPMQ_REASON_BUFFER,
-			      header->length);
+		return bmq_refuse(&args->head, -EMSGSIZE, BLIPMQ_REASON_BUFFER,
+				  header->length);
 	if (args->trailer && header->subject_len > args->trailer_size)
-		return refuse(&args->head, -EMSGSIZE, BLIPMQ_REASON_BUFFER,
-			      header->subject_len);
+		return bmq_refuse(&args->head, -EMSGSIZE, BLIPMQ_REASON_BUFFER,
+				  header->subject_len);
 	at += sizeof(*header);
 	err = copy_out(args->payload, run, at, header->length);
 	at += ALIGN(header->length, BLIPMQ_TRAILER_ALIGN);
 	if (!err && args->trailer)
 		err = copy_out(args->trailer, run, at,
 			       min_t(u32, header->trailer_len, args->trailer_size));
-	return err ? refuse(&args->head, err, BLIPMQ_REASON_FAULT, 0) : 0;
+	return err ? bmq_refuse(&args->head, err, BLIPMQ_REASON_FAULT, 0) : 0;
 }
 
 /**
@@ -398,10 +391,10 @@ int bmq_recv(struct bmq_endpoint *ep, struct blipmq_recv *args, enum bmq_read_mo
 	int err, reason;
 
 	if (!args->trailer && args->trailer_size)
-		return refuse(&args->head, -EINVAL, BLIPMQ_REASON_RESERVED, 0);
+		return bmq_refuse(&args->head, -EINVAL, BLIPMQ_REASON_RESERVED, 0);
 	err = read_begin(ep, mode, &reason);
 	if (err)
-		return refuse(&args->head, err, reason, 0);
+		return bmq_refuse(&args->head, err, reason, 0);
 	err = recv_copy(ep->ring, args);
 	if (err)
 		bmq_read_end(ep, false);

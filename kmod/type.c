@@ -10,13 +10,6 @@
 
 #include "type.h"
 
-static int refuse(struct blipmq_head *head, int err, int reason, u32 detail)
-{
-	head->reason = reason;
-	head->detail = detail;
-	return err;
-}
-
 /* ---- Stating one ---- */
 
 /* For terminals and logs: no control characters. */
@@ -61,21 +54,21 @@ int bmq_type_in(struct blipmq_topic *args, struct bmq_type **out)
 
 	*out = NULL;
 	if (len > BLIPMQ_TYPE_NAME_MAX || (len && !args->type))
-		return refuse(&args->head, -EINVAL, BLIPMQ_REASON_TYPE_NAME,
-			      BLIPMQ_TYPE_NAME_MAX);
+		return bmq_refuse(&args->head, -EINVAL, BLIPMQ_REASON_TYPE_NAME,
+				  BLIPMQ_TYPE_NAME_MAX);
 	if (!args->type)
 		return 0;
 	type = type_new(args->type, len);
 	if (!type)
-		return refuse(&args->head, -ENOMEM, BLIPMQ_REASON_MEMORY, 0);
+		return bmq_refuse(&args->head, -ENOMEM, BLIPMQ_REASON_MEMORY, 0);
 	err = -EFAULT;
 	if (copy_from_user(type->name, u64_to_user_ptr(args->type_name), len)) {
-		refuse(&args->head, err, BLIPMQ_REASON_FAULT, 0);
+		bmq_refuse(&args->head, err, BLIPMQ_REASON_FAULT, 0);
 		goto err_free;
 	}
 	err = -EINVAL;
 	if (!name_fits(type)) {
-		refuse(&args->head, err, BLIPMQ_REASON_TYPE_NAME, BLIPMQ_TYPE_NAME_MAX);
+		bmq_refuse(&args->head, err, BLIPMQ_REASON_TYPE_NAME, BLIPMQ_TYPE_NAME_MAX);
 		goto err_free;
 	}
 	*out = type;
@@ -185,11 +178,11 @@ int bmq_type_query(struct bmq_endpoint *ep, struct blipmq_type *args)
 	char name[BLIPMQ_TYPE_NAME_MAX];
 
 	if (!args->name && args->name_size)
-		return refuse(&args->head, -EINVAL, BLIPMQ_REASON_RESERVED, 0);
+		return bmq_refuse(&args->head, -EINVAL, BLIPMQ_REASON_RESERVED, 0);
 	if (!type_copy(ep, args, name))
-		return refuse(&args->head, -ENOENT, BLIPMQ_REASON_TOPIC, 0);
+		return bmq_refuse(&args->head, -ENOENT, BLIPMQ_REASON_TOPIC, 0);
 	if (copy_to_user(u64_to_user_ptr(args->name), name,
 			 min(args->name_len, args->name_size)))
-		return refuse(&args->head, -EFAULT, BLIPMQ_REASON_FAULT, 0);
+		return bmq_refuse(&args->head, -EFAULT, BLIPMQ_REASON_FAULT, 0);
 	return 0;
 }
