@@ -113,12 +113,15 @@ bool bmq_type_state(struct bmq_topic *topic, struct bmq_type **type, u64 *id)
 
 /* ---- Asking ---- */
 
+/* A handle counts while its owner may publish: it tells nothing to who lost that right. */
 static struct bmq_topic *topic_of_handle(struct bmq_endpoint *ep, u64 id)
 {
 	struct bmq_topic *topic;
 	unsigned long handle;
 
 	lockdep_assert_held(&ep->lock);
+	if (!(READ_ONCE(ep->rights) & BLIPMQ_RIGHT_PUBLISH))
+		return NULL;
 	xa_for_each(&ep->handles, handle, topic) {
 		if (topic->id == id)
 			return topic;

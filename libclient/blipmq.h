@@ -598,8 +598,8 @@ int blipmq_topic_open_typed(struct blipmq *b, const char *subject, unsigned int 
  *
  * A system call: ask once for each topic. It never changes once there is a type.
  *
- * Returns 0, -ENOENT (the endpoint has neither a handle of the topic nor a subscription
- * that it matches, or the topic is gone), -ENODEV.
+ * Returns 0, -ENOENT (the endpoint has neither a handle of the topic, and may publish, nor
+ * a subscription that it matches, or the topic is gone), -ENODEV.
  */
 int blipmq_topic_type(struct blipmq *b, uint64_t topic, uint64_t *type, char *name,
 		      size_t size);

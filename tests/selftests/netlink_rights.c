@@ -146,17 +146,24 @@ TEST_F(taken, publish)
 	};
 	struct blipmq_message m = { .subject = ptr_u64("t"), .subject_len = 1 };
 	struct blipmq_publish pub = { .messages = ptr_u64(&m), .nr = 1 };
+	struct blipmq_type type = { };
 
 	ASSERT_EQ(0, do_topic(self->others, &topic));
 	ASSERT_EQ(1, write(self->others, "m", 1));
+	type.topic = topic.topic;
+	ASSERT_EQ(0, do_type(self->others, &type));
 	ASSERT_EQ(0, set_mode(self, 0775));
 	EXPECT_EQ(-EACCES, do_publish(self->others, &pub));
 	EXPECT_EQ(BLIPMQ_REASON_RIGHT_PUBLISH, pub.head.reason);
 	EXPECT_EQ(-EACCES, result(write(self->others, "m", 1)));
 	EXPECT_EQ(-EACCES, do_topic(self->others, &topic));
+	/* Its handle tells it nothing any more. */
+	EXPECT_EQ(-ENOENT, do_type(self->others, &type));
+	EXPECT_EQ(BLIPMQ_REASON_TOPIC, type.head.reason);
 	EXPECT_EQ(1, write(self->pub, "m", 1) < 0 && errno == EDESTADDRREQ);
 	ASSERT_EQ(0, set_mode(self, 0777));
 	EXPECT_EQ(1, write(self->others, "m", 1));
+	EXPECT_EQ(0, do_type(self->others, &type));
 }
 
 /* ---- r ---- */

@@ -789,7 +789,8 @@ struct blipmq_stats {
  * @name_size: bytes there, 0 if @name is 0
  * @name_len:  out: bytes of the name; as many of them as fit are written, no NUL
  *
- * For those who have a handle of the topic or a subscription that it matches.
+ * For those who have a handle of the topic, and w still, or a subscription that it
+ * matches.
  * -ENOENT  no such topic, none of theirs, or it is gone; -EINVAL  @name_size without
  * @name; -EFAULT.
  */
