@@ -78,12 +78,14 @@ int blipmq_headers_next(const void *headers, size_t len, size_t *at,
 int blipmq_headers_find(const void *headers, size_t len, const char *name,
 			struct blipmq_field *field);
 
-/* What goes with a message of a batch; must outlive the publish. */
+/* What goes with a message of a batch; must outlive the publish. More than a message may
+ * have stay too many, and are refused.
+ */
 static inline void blipmq_message_headers(struct blipmq_message *message,
 					  const struct blipmq_headers *headers)
 {
 	message->headers = (uintptr_t)headers->data;
-	message->headers_len = (uint16_t)headers->len;
+	message->headers_len = headers->len < UINT16_MAX ? (uint16_t)headers->len : UINT16_MAX;
 }
 
 /* Those of a message that is read in place; @len: out: their bytes, 0 for none. */

@@ -402,6 +402,7 @@ static void test_headers(void)
 {
 	char room[] = "any bytes";
 	const struct blipmq_headers headers = { room, sizeof(room), 9 };
+	const struct blipmq_headers many = { NULL, 1 << 17, UINT16_MAX + 10 };
 	struct blipmq_message message = blipmq_message_subject("a", 1, "12345", 5);
 	struct blipmq b;
 
@@ -411,6 +412,9 @@ static void test_headers(void)
 	EXPECT(kernel.arrived[0].length == 5 && kernel.arrived[0].sum == sum_of("12345", 5));
 	EXPECT(kernel.arrived[0].headers_len == 9);
 	EXPECT(kernel.arrived[0].headers_sum == sum_of(room, 9));
+	/* Not cut to some that would pass. */
+	blipmq_message_headers(&message, &many);
+	EXPECT(message.headers_len > BLIPMQ_HEADERS_MAX);
 	test_done("publish: user headers go as they are");
 }
 
