@@ -159,6 +159,29 @@ bool debug_kernel(void);
 int send_fd(int sock, int fd);
 int recv_fd(int sock);
 
+/* ---- Those who sleep when a bus ends ---- */
+
+/**
+ * struct ending - open files of a bus, one for each way to sleep
+ * @c:      mapped; fewer messages wait than its ring has entries
+ * @reader: has a ring that is consumed by read(2), with nothing in it
+ * @pub:    for publishing "blocked", of which a block ring is full
+ * @leave:  a descriptor that sleepers must not hold, or -1
+ */
+struct ending {
+	struct consumer *c;
+	int reader;
+	int pub;
+	int leave;
+};
+
+#define NR_SLEEPERS	6	/* WAIT, read, RECV, poll, PUBLISH, write */
+
+/* A child in each of them. Returns NULL, or which one does not sleep. */
+const char *sleepers_begin(const struct ending *e, pid_t pids[NR_SLEEPERS]);
+/* All wake within ms milliseconds, with ENODEV. Returns NULL, or which one does not. */
+const char *sleepers_told(const pid_t pids[NR_SLEEPERS], unsigned int ms);
+
 /* ---- Namespaces and parameters ---- */
 
 struct param {

@@ -246,66 +246,19 @@ TEST_F(doomed, closed_before)
 	ASSERT_TRUE(gone(self->unbound));
 }
 
-enum sleep { IN_WAIT, IN_READ, IN_RECV, IN_POLL, IN_PUBLISH, IN_WRITE, NR_SLEEPS };
-
-static const char *const sleeps[NR_SLEEPS] = { "WAIT", "read", "RECV", "poll", "PUBLISH",
-					       "write" };
-
-struct sleeper {
-	struct _test_data_doomed *self;
-	enum sleep how;
-};
-
-/* Exits with the errno. Must not hold the namespace, by no descriptor either. */
-static int sleeper_main(void *arg)
-{
-	struct sleeper *s = arg;
-	struct _test_data_doomed *self = s->self;
-	struct blipmq_wait wait = { .deadline = BLIPMQ_WAIT_FOREVER, .min = 8 };
-	struct blipmq_topic topic = {
-		.head.flags = BLIPMQ_TOPIC_WRITE, .subject = ptr_u64("blocked"), .subject_len = 7,
-	};
-	struct pollfd p = { .fd = self->reader, .events = POLLIN };
-	struct blipmq_recv r = { };
-	char byte = 0;
-
-	close(self->ns);
-	switch (s->how) {
-	case IN_WAIT:
-		return -do_wait(self->c.fd, &wait);
-	case IN_READ:
-		return -result(read(self->reader, &byte, 1));
-	case IN_RECV:
-		return -do_recv(self->reader, &r);
-	case IN_POLL:
-		return poll(&p, 1, -1) == 1 && p.revents & POLLHUP ? ENODEV : 0;
-	case IN_PUBLISH:
-		return -publish(self->pub, "blocked", "m", 1);
-	default:
-		if (do_topic(self->pub, &topic))
-			return 1;
-		return -result(write(self->pub, &byte, 1));
-	}
-}
-
 TEST_F(doomed, sleepers)
 {
-	struct sleeper s[NR_SLEEPS];
-	pid_t pids[NR_SLEEPS];
+	const struct ending e = {
+		.c = &self->c, .reader = self->reader, .pub = self->pub, .leave = self->ns,
+	};
+	pid_t pids[NR_SLEEPERS];
+	const char *who;
 
-	consumer_arm(&self->c, 8);
-	for (int i = 0; i < NR_SLEEPS; i++) {
-		s[i] = (struct sleeper){ self, i };
-		pids[i] = spawn(sleeper_main, &s[i]);
-	}
-	for (int i = 0; i < NR_SLEEPS; i++)
-		ASSERT_TRUE(wait_asleep(pids[i])) { TH_LOG("%s", sleeps[i]); }
-	sleep_ms(50);
-	for (int i = 0; i < NR_SLEEPS; i++)
-		ASSERT_EQ(-ETIME, reap_within(pids[i], 0)) { TH_LOG("%s", sleeps[i]); }
+	who = sleepers_begin(&e, pids);
+	ASSERT_EQ(NULL, who) { TH_LOG("%s", who); }
 	close(self->ns);
-	for (int i = 0; i < NR_SLEEPS; i++)
-		EXPECT_EQ(ENODEV, reap_within(pids[i], GONE_MS)) { TH_LOG("%s", sleeps[i]); }
+	who = sleepers_told(pids, GONE_MS);
+	EXPECT_EQ(NULL, who) { TH_LOG("%s", who); }
 }
 
 /* Who publishes and reads at full speed is told as well, and no harm done. */

@@ -125,53 +125,19 @@ TEST_F(deleted, mappings)
 	EXPECT_EQ(ENODEV, errno);
 }
 
-enum sleep { IN_WAIT, IN_READ, IN_RECV, IN_POLL, IN_PUBLISH, NR_SLEEPS };
-
-struct sleeper {
-	struct _test_data_deleted *self;
-	enum sleep how;
-};
-
-static int sleeper_main(void *arg)
-{
-	struct sleeper *s = arg;
-	struct _test_data_deleted *self = s->self;
-	struct blipmq_wait wait = { .deadline = BLIPMQ_WAIT_FOREVER, .min = 8 };
-	struct pollfd p = { .fd = self->reader, .events = POLLIN };
-	struct blipmq_recv r = { };
-	char byte;
-
-	switch (s->how) {
-	case IN_WAIT:
-		return -do_wait(self->c.fd, &wait);
-	case IN_READ:
-		return -result(read(self->reader, &byte, 1));
-	case IN_RECV:
-		return -do_recv(self->reader, &r);
-	case IN_POLL:
-		return poll(&p, 1, -1) == 1 && p.revents & POLLHUP ? ENODEV : 0;
-	default:
-		return -publish(self->pub, "blocked", "m", 1);
-	}
-}
-
 TEST_F(deleted, sleepers)
 {
-	struct sleeper s[NR_SLEEPS];
-	pid_t pids[NR_SLEEPS];
+	const struct ending e = {
+		.c = &self->c, .reader = self->reader, .pub = self->pub, .leave = -1,
+	};
+	pid_t pids[NR_SLEEPERS];
+	const char *who;
 
-	consumer_arm(&self->c, 8);
-	for (int i = 0; i < NR_SLEEPS; i++) {
-		s[i] = (struct sleeper){ self, i };
-		pids[i] = spawn(sleeper_main, &s[i]);
-		ASSERT_TRUE(wait_asleep(pids[i])) { TH_LOG("%d", i); }
-	}
-	sleep_ms(50);
-	for (int i = 0; i < NR_SLEEPS; i++)
-		ASSERT_EQ(-ETIME, reap_within(pids[i], 0)) { TH_LOG("%d", i); }
+	who = sleepers_begin(&e, pids);
+	ASSERT_EQ(NULL, who) { TH_LOG("%s", who); }
 	ASSERT_EQ(0, nl_bus_del(&self->nl, "plant"));
-	for (int i = 0; i < NR_SLEEPS; i++)
-		EXPECT_EQ(ENODEV, reap_within(pids[i], TOLD_MS)) { TH_LOG("%d", i); }
+	who = sleepers_told(pids, TOLD_MS);
+	EXPECT_EQ(NULL, who) { TH_LOG("%s", who); }
 }
 
 /* The name is free at once, and what comes under it has nothing of the other. */
