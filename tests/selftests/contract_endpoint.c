@@ -440,6 +440,37 @@ TEST(stats_of_each_kind)
 	EXPECT_TRUE(only(&stats, of_bus, ARRAY_SIZE(of_bus)));
 }
 
+/* What is claimed is not queued any more; that of another subscription is its own affair. */
+TEST(stats_of_what_is_claimed)
+{
+	static const unsigned int parts[] = { 7, 150 };
+	unsigned int claimed = 0, of_b;
+	struct blipmq_desc descs[150];
+	struct blipmq_stats stats;
+	struct consumer c;
+	__u64 index;
+	int a, b;
+
+	ASSERT_EQ(0, fresh_bus(NULL));
+	ASSERT_EQ(0, consumer_open(&c, 256, 256, BLIPMQ_POLICY_DROP_OLDEST));
+	a = subscribe(c.fd, "a", 0);
+	b = subscribe(c.fd, "b", 0);
+	ASSERT_LT(0, a);
+	ASSERT_LT(0, b);
+	for (int i = 0; i < 200; i++)
+		ASSERT_EQ(1, publish(c.fd, i % 3 ? "a" : "b", "m", 1));
+	for (size_t i = 0; i < ARRAY_SIZE(parts); i++) {
+		ASSERT_EQ(parts[i], consumer_claim(&c, descs, parts[i], &index));
+		claimed += parts[i];
+		of_b = (claimed + 2) / 3;
+		ASSERT_EQ(0, sub_stats(c.fd, a, &stats));
+		EXPECT_EQ(133 - (claimed - of_b), stats.queued);
+		ASSERT_EQ(0, sub_stats(c.fd, b, &stats));
+		EXPECT_EQ(67 - of_b, stats.queued);
+	}
+	consumer_close(&c);
+}
+
 /* A file that only publishes has its counts. */
 TEST_F(file, stats_without_a_ring)
 {
